@@ -1,0 +1,1 @@
+"""One document about a finished job, for people."""
