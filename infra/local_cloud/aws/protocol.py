@@ -1,0 +1,167 @@
+"""AWS's wire protocols, both ways, over moto's parsers and serializers and botocore's service models."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.validate import ParamValidator
+from moto.core.parse import PROTOCOL_PARSERS
+from moto.core.request import Request, determine_request_protocol
+from moto.core.routing import NotFound, get_service_router
+from moto.core.serialize import get_serializer_class
+from moto.core.utils import get_service_model
+
+from infra.local_cloud.aws.errors import AwsError
+
+# The name in a request's credential scope, where it differs from botocore's name of the service.
+SIGNING_NAMES = {"monitoring": "cloudwatch"}
+_SCOPE = re.compile(r"Credential=([^/,]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
+_MAX_PARSED_BODY = 16 * 1024 * 1024  # bytes; S3 bodies are never parsed, nothing else comes near it
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Who signed a request, for which service and region. The signature itself is not verified."""
+
+    access_key: str
+    region: str
+    service: str
+
+
+def read_signature(environ: Mapping[str, Any]) -> Signature | None:
+    """The credential scope of a SigV4 request (header or presigned URL), or None when it is unsigned."""
+    text = environ.get("HTTP_AUTHORIZATION", "")
+    match = _SCOPE.search(text)
+    if match is None:
+        query = environ.get("QUERY_STRING", "").replace("%2F", "/").replace("%2f", "/")
+        match = re.search(r"X-Amz-Credential=([^/&]+)/\d{8}/([^/&]+)/([^/&]+)/aws4_request", query)
+    if match is None:
+        return None
+    key, region, name = match.groups()
+    return Signature(key, region, SIGNING_NAMES.get(name.lower(), name.lower()))
+
+
+def buffer_body(environ: dict[str, Any]) -> bytes:
+    """Read the body, unpack gzip (botocore compresses metrics) and leave a fresh stream in `environ`."""
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    if length > _MAX_PARSED_BODY:
+        raise AwsError("RequestEntityTooLarge", f"The request body has {length} bytes.", status=413)
+    body: bytes = environ["wsgi.input"].read(length) if length else b""
+    if not length and environ.get("wsgi.input_terminated") and environ.get("HTTP_TRANSFER_ENCODING"):
+        body = environ["wsgi.input"].read()
+    if environ.get("HTTP_CONTENT_ENCODING") == "gzip":
+        body = gzip.decompress(body)
+        environ.pop("HTTP_CONTENT_ENCODING")
+    environ["CONTENT_LENGTH"] = str(len(body))
+    environ["wsgi.input"] = io.BytesIO(body)
+    return body
+
+
+def find_operation(service: str, environ: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """The operation's name and its path parameters, or None when the service has no such operation."""
+    try:
+        operation, path_params = get_service_router(service).match(Request(dict(environ)))
+    except (NotFound, NotImplementedError):
+        return None
+    finally:
+        _rewind(environ)
+    return str(operation.name), path_params
+
+
+def parse(service: str, operation: str, environ: dict[str, Any], path_params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a request, shaped as botocore's input shape."""
+    model = get_service_model(service)
+    request = Request(dict(environ))
+    parser = PROTOCOL_PARSERS[determine_request_protocol(model, request.content_type)]
+    try:
+        parsed = parser(model.operation_model(operation)).parse(
+            {
+                "method": request.method,
+                "values": request.values,
+                "headers": request.headers,
+                "body": request.get_data(),
+                "url_path": request.path,
+                "url_params": path_params,
+            }
+        )
+    except (ValueError, TypeError) as error:
+        raise AwsError("SerializationException", f"{service}:{operation}: {error}") from error
+    finally:
+        _rewind(environ)
+    return dict(parsed or {})
+
+
+def validate(service: str, operation: str, params: dict[str, Any]) -> None:
+    """Refuse what botocore's service model does not allow: missing, unknown and mistyped members, bad enums."""
+    shape = get_service_model(service).operation_model(operation).input_shape
+    if shape is None:
+        return
+    report = ParamValidator().validate(params, shape)
+    problems = [report.generate_report()] if report.has_errors() else []
+    problems += list(_constraints(params, shape, ""))
+    if problems:
+        raise AwsError("ValidationException", f"{service}:{operation}: " + "; ".join(problems))
+
+
+def _constraints(value: Any, shape: Any, path: str) -> list[str]:
+    """Enums, lengths and patterns, which ParamValidator leaves to the service."""
+    kind = shape.type_name
+    if kind == "structure" and isinstance(value, Mapping):
+        pairs = [(value[name], member, f"{path}.{name}") for name, member in shape.members.items() if name in value]
+        return [problem for v, s, p in pairs for problem in _constraints(v, s, p)]
+    if kind == "list" and isinstance(value, list):
+        return [problem for i, v in enumerate(value) for problem in _constraints(v, shape.member, f"{path}[{i}]")]
+    if kind != "string" or not isinstance(value, str):
+        return []
+    allowed = shape.enum or []
+    if allowed and value not in allowed:
+        return [f"{path.lstrip('.')} is {value!r}, allowed: {', '.join(allowed)}"]
+    low, high = shape.metadata.get("min"), shape.metadata.get("max")
+    if (low is not None and len(value) < int(low)) or (high is not None and len(value) > int(high)):
+        return [f"{path.lstrip('.')} has {len(value)} characters, allowed: {low or 0} to {high or 'any'}"]
+    return []
+
+
+def answer(service: str, operation: str | None, environ: Mapping[str, Any], result: Any) -> tuple[int, list[tuple[str, str]], bytes]:
+    """Status, headers and body of a result or of an `AwsError`, in the protocol that the request came in."""
+    model = get_service_model(service)
+    content_type = str(environ.get("CONTENT_TYPE", ""))
+    protocol = determine_request_protocol(model, content_type)
+    if operation is None:
+        return _bare_error(result, protocol)
+    serializer = get_serializer_class(model.service_name, protocol)(operation_model=model.operation_model(operation))
+    out = serializer.serialize(result)
+    status = getattr(result, "status", None) if isinstance(result, Exception) else None
+    headers = [(str(k), str(v)) for k, v in out["headers"].items() if str(k).lower() != "content-length"]
+    body = out["body"]
+    data = body if isinstance(body, bytes) else str(body).encode()
+    return int(status or out["status_code"]), [*headers, ("Content-Length", str(len(data)))], data
+
+
+def _bare_error(error: AwsError, protocol: str) -> tuple[int, list[tuple[str, str]], bytes]:
+    if protocol in ("json", "rest-json"):
+        body = json.dumps({"__type": error.code, "message": error.message})
+        kind = "application/x-amz-json-1.1"
+    else:
+        text = error.message.replace("&", "&amp;").replace("<", "&lt;")
+        inner = f"<Error><Code>{error.code}</Code><Message>{text}</Message></Error>"
+        body = {
+            "ec2": f"<Response><Errors>{inner}</Errors><RequestID>local</RequestID></Response>",
+            "query": f"<ErrorResponse>{inner}<RequestId>local</RequestId></ErrorResponse>",
+        }.get(protocol, f"<Error><Code>{error.code}</Code><Message>{text}</Message></Error>")
+        kind = "text/xml"
+    data = body.encode()
+    headers = [("Content-Type", kind), ("Content-Length", str(len(data))), ("x-amzn-ErrorType", error.code)]
+    return error.status, headers, data
+
+
+def _rewind(environ: Mapping[str, Any]) -> None:
+    stream = environ["wsgi.input"]
+    if isinstance(stream, io.BytesIO):
+        stream.seek(0)
