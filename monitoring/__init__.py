@@ -1,1 +1,1 @@
-"""What a cluster does, made visible: the agent on every machine, the metrics' catalog, dashboards, diagnosis, report."""
+"""What a cluster does, made visible: agent, metrics' catalog, dashboards, diagnosis, report."""

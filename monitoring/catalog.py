@@ -27,7 +27,7 @@ STATISTICS: Final = frozenset({"Average", "Sum", "Minimum", "Maximum"})
 
 
 class Metric(NamedTuple):
-    """One metric. `emitter` is the agent's collector that sends it; `statistic` is what a graph should show."""
+    """One metric. `emitter`: the agent's collector that sends it; `statistic`: what a graph should show."""
 
     name: str
     unit: str

@@ -13,8 +13,8 @@ names can't be known or are too many: single GPUs, jobs, and machines of a clust
 
 Structure: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html
 Limits (CloudWatch service quotas): 500 widgets a dashboard, 500 metrics a graph, 2,500 metrics a dashboard,
-500 time series a SEARCH of at most 1,024 characters. SORT keeps the graphs of single GPUs and of jobs readable,
-and far below them.
+500 time series a SEARCH of at most 1,024 characters. SORT keeps the graphs of single GPUs and of jobs
+readable, and far below them.
 """
 
 from __future__ import annotations
