@@ -1,0 +1,1 @@
+"""A cluster that this toolkit deployed on AWS. Only here is boto3 imported."""

@@ -1,0 +1,1 @@
+"""The `dure` command line: one file a command, loaded only when it is called."""
