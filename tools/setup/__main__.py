@@ -1,4 +1,4 @@
-"""python3 -m tools.setup [--tests] : sets up what is missing, says what it does, and takes under a second when done before."""
+"""python3 -m tools.setup [--tests]: sets up what is missing and says what it does; under a second when done before."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def check_machine() -> None:
     """Errors: SetupError where setup cannot succeed, before it begins."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         raise SetupError(
-            f"This is {platform.system()} on {platform.machine()}; the local cloud and MXNet's wheels need Linux on x86_64."
+            f"This is {platform.system()} on {platform.machine()}; "
+            "the local cloud and MXNet's wheels need Linux on x86_64."
         )
     free = shutil.disk_usage(ROOT).free
     if not (ROOT / ".venv").exists() and free < DISK_NEEDED:

@@ -1,4 +1,4 @@
-"""The environments that never meet: `.venv` (toolkit), `.envs/node`, `.envs/local-cloud`, `.envs/trainer`; and the CDK CLI.
+"""The environments that never meet (`.venv`, `.envs/node`, `.envs/local-cloud`, `.envs/trainer`), and the CDK CLI.
 
 Each is made from one lock with hashes and stamped with that lock's digest, so a changed lock makes it anew and an
 unchanged one costs a file read. uv makes them (requirements/bootstrap.txt); it also brings a Python 3.11 where the
@@ -85,9 +85,7 @@ def find_python(uv: Path, logs: Path) -> Path:
     if system.exists():
         return system
     for attempt in range(2):
-        found = subprocess.run(
-            [str(uv), "python", "find", PYTHON], capture_output=True, text=True, check=False
-        )
+        found = subprocess.run([str(uv), "python", "find", PYTHON], capture_output=True, text=True, check=False)
         if found.returncode == 0:
             return Path(found.stdout.strip())
         if attempt == 0:

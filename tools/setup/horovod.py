@@ -33,16 +33,12 @@ def cache_folder() -> Path:
 
 def cache_key(root: Path, python: Path) -> str:
     """Changes when Python's minor, MXNet, Horovod or the MPI library changes; such a wheel is never mixed up."""
-    version = subprocess.run([str(python), "-V"], capture_output=True, text=True, check=True).stdout.split()[
-        1
-    ]
+    version = subprocess.run([str(python), "-V"], capture_output=True, text=True, check=True).stdout.split()[1]
     minor = ".".join(version.split(".")[:2])
     trainer = (root / "requirements/trainer.txt").read_text()
     mxnet = re.search(r"^mxnet==(\S+)", trainer, re.MULTILINE)
     horovod = (root / "requirements/horovod.txt").read_bytes()
-    mpi = subprocess.run(
-        ["mpirun", "--version"], capture_output=True, text=True, check=False
-    ).stdout.splitlines()[:1]
+    mpi = subprocess.run(["mpirun", "--version"], capture_output=True, text=True, check=False).stdout.splitlines()[:1]
     return digest(minor.encode(), (mxnet.group(1) if mxnet else "?").encode(), horovod, "".join(mpi).encode())
 
 

@@ -114,9 +114,7 @@ def _no_services(prefix: list[str]) -> Iterator[None]:
         yield
         return
     script = "#!/bin/sh\nexit 101\n"
-    subprocess.run(
-        [*prefix, "tee", str(POLICY)], input=script, text=True, stdout=subprocess.DEVNULL, check=True
-    )
+    subprocess.run([*prefix, "tee", str(POLICY)], input=script, text=True, stdout=subprocess.DEVNULL, check=True)
     try:
         subprocess.run([*prefix, "chmod", "755", str(POLICY)], check=True)
         yield

@@ -1,0 +1,32 @@
+"""What every test gets: no AWS variables, and in unit tests no socket but to this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import pytest_socket
+
+UNIT = Path(__file__).parent / "unit"
+
+
+@pytest.fixture(autouse=True)
+def no_ambient_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test may reach an account by accident: credentials, region and endpoints of the caller are taken away."""
+    for name in list(os.environ):
+        if name.startswith("AWS_") and name != "AWS_CA_BUNDLE":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Unit tests reach 127.0.0.1 and nothing else."""
+    if UNIT in item.path.parents:
+        pytest_socket.socket_allow_hosts(["127.0.0.1", "localhost", "::1"], allow_unix_socket=True)
+
+
+def pytest_runtest_teardown() -> None:
+    """Other tests get their sockets back."""
+    pytest_socket._remove_restrictions()
