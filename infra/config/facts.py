@@ -40,7 +40,7 @@ def parameter_name(cluster: str) -> str:
 
 @dataclass(frozen=True)
 class Association:
-    """A folder of the file system (`path`, absolute within it) tied to a prefix of the bucket (no slashes at its ends)."""
+    """A folder of the file system (`path`, absolute within it) tied to a prefix of the bucket."""
 
     path: str
     prefix: str
@@ -222,15 +222,15 @@ class _Reader:
     def truth(self, key: str) -> bool:
         value = self._value(key)
         if value in ("true", "false"):
-            return value == "true"
+            return bool(value == "true")
         if isinstance(value, bool):
             return value
         return self._refuse(key, value, "true or false", False)
 
-    def object(self, key: str, read: Callable[[_Reader], _T]) -> _T:
+    def section(self, key: str, read: Callable[[_Reader], _T]) -> _T:
         return read(_Reader(self._value(key), f"{self._path}.{key}", self._problems))
 
-    def objects(self, key: str, read: Callable[[_Reader], _T]) -> tuple[_T, ...]:
+    def sections(self, key: str, read: Callable[[_Reader], _T]) -> tuple[_T, ...]:
         value = self._value(key)
         if not isinstance(value, list):
             return self._refuse(key, value, "a list", ())
@@ -276,15 +276,15 @@ def _facts(reader: _Reader) -> Facts:
         region=reader.text("region"),
         account=reader.text("account"),
         bucket=reader.text("bucket"),
-        file_system=reader.object("file_system", _file_system),
-        head=reader.object("head", _head),
-        queues=reader.objects("queues", _queue),
+        file_system=reader.section("file_system", _file_system),
+        head=reader.section("head", _head),
+        queues=reader.sections("queues", _queue),
         munge_secret=reader.text("munge_secret"),
-        log_groups=reader.object("log_groups", _log_groups),
+        log_groups=reader.section("log_groups", _log_groups),
         document=reader.text("document"),
         metrics_namespace=reader.text("metrics_namespace"),
-        toolkit=reader.object("toolkit", _toolkit),
-        slurm=reader.object("slurm", _slurm),
+        toolkit=reader.section("toolkit", _toolkit),
+        slurm=reader.section("slurm", _slurm),
     )
     reader.done()
     return facts
@@ -296,7 +296,7 @@ def _file_system(reader: _Reader) -> FileSystem:
         dns_name=reader.text("dns_name"),
         mount_name=reader.text("mount_name"),
         mount_point=reader.text("mount_point"),
-        associations=reader.objects("associations", _association),
+        associations=reader.sections("associations", _association),
     )
     reader.done()
     return value
@@ -327,7 +327,7 @@ def _queue(reader: _Reader) -> Queue:
         memory_mib=reader.number("memory_mib", least=1),
         gpus=reader.number("gpus"),
         placement_group=reader.text_or_null("placement_group"),
-        launch_templates=reader.objects("launch_templates", _launch_template),
+        launch_templates=reader.sections("launch_templates", _launch_template),
     )
     reader.done()
     return value

@@ -1,0 +1,7 @@
+"""Rules of money."""
+
+from __future__ import annotations
+
+from infra.config.rules.base import Rule
+
+MONEY: tuple[Rule, ...] = ()

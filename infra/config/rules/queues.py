@@ -1,0 +1,7 @@
+"""Rules of queues."""
+
+from __future__ import annotations
+
+from infra.config.rules.base import Rule
+
+QUEUES: tuple[Rule, ...] = ()
