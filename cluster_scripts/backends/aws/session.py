@@ -17,8 +17,10 @@ from cluster_scripts.backends.aws.errors import translated
 from cluster_scripts.jobs.errors import Refused
 
 if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_fsx import FSxClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -65,6 +67,14 @@ class Aws:
     @cached_property
     def secrets(self) -> SecretsManagerClient:
         return self.session.client("secretsmanager", region_name=self.region, config=CONFIG)
+
+    @cached_property
+    def cloudformation(self) -> CloudFormationClient:
+        return self.session.client("cloudformation", region_name=self.region, config=CONFIG)
+
+    @cached_property
+    def fsx(self) -> FSxClient:
+        return self.session.client("fsx", region_name=self.region, config=CONFIG)
 
     @cached_property
     def sts(self) -> STSClient:

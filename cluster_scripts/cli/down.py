@@ -1,0 +1,99 @@
+"""`dure down`: takes a cluster away, whole, and shows that nothing is left.
+
+In order: refuses while jobs are in the queue, ends the compute nodes, empties the bucket (only when told that its data
+may go), destroys the stacks with the CDK CLI, and looks for what is left.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cluster_scripts.cli.cluster_file import load
+from cluster_scripts.cli.options import parser, target_of
+from cluster_scripts.jobs.errors import DureError, Failed, NoSuchCluster, RequestError
+
+if TYPE_CHECKING:
+    from cluster_scripts.backends.aws.session import Aws
+
+LOGS = Path(".dure/logs")
+
+
+def run(argv: Sequence[str]) -> int:
+    """Exit codes: 0 nothing is left; 1 something failed or is left; 2 the request was wrong; 3 AWS refused."""
+    options_parser = parser("down", __doc__ or "")
+    options_parser.add_argument("cluster_file", type=Path, help="the cluster file that it was deployed from")
+    options_parser.add_argument(
+        "--delete-data", action="store_true", help="delete what lies in its bucket, every version"
+    )
+    options_parser.add_argument("--force", action="store_true", help="also while jobs are queued or running")
+    options_parser.add_argument("--yes", action="store_true", help="do not ask")
+    options = options_parser.parse_args(argv)
+    from cluster_scripts.backends.aws import teardown
+    from cluster_scripts.backends.aws.session import open_session
+
+    cluster = load(options.cluster_file)
+    aws = open_session(cluster.region)
+    if not teardown.stacks(aws, cluster.name):
+        print(f"cluster {cluster.name!r} has no stack in {cluster.region}: nothing to do")
+        return 0
+    options.cluster, options.region = cluster.name, cluster.region
+    if not options.force:
+        refuse_while_jobs(target_of(options))
+    held = teardown.holdings(aws, cluster.name)
+    buckets = [one.name for one in held if one.kind == teardown.BUCKET]
+    if not options.yes and not confirmed(cluster.name, [f"{one.kind} {one.name}" for one in held]):
+        raise RequestError("not confirmed: nothing was deleted")
+    if ended := teardown.end_compute_nodes(aws, cluster.name):
+        print(f"compute nodes terminated: {len(ended)}", flush=True)
+    if options.delete_data:
+        empty(aws, buckets)
+    log = LOGS / f"down-{cluster.name}.log"
+    from cluster_scripts.cli.cdk import run_cdk
+
+    run_cdk(["destroy", "--all", "--force"], cluster_file=options.cluster_file, log=log)
+    left = teardown.audit(aws, cluster.name, held)
+    if left:
+        names = "\n".join(f"  {one.kind} {one.name}" for one in left)
+        raise Failed(f"the stacks are destroyed, but this is left and may cost money:\n{names}")
+    print(f"cluster {cluster.name!r} is gone: no stack, machine, parameter, bucket or file system of it is left")
+    return 0
+
+
+def refuse_while_jobs(target: object) -> None:
+    """Raises RequestError while jobs are in the queue. A cluster whose head does not answer has none that matter."""
+    from cluster_scripts.backends.choose import Target, open_cluster
+    from cluster_scripts.jobs.model import ENDED
+
+    assert isinstance(target, Target)
+    try:
+        live = [job for job in open_cluster(target).jobs() if job.state not in ENDED]
+    except NoSuchCluster:
+        return
+    except DureError as error:
+        raise RequestError(
+            f"whether jobs are running could not be found out ({error.message}); --force goes on"
+        ) from error
+    if live:
+        named = ", ".join(f"{job.id} ({job.name}, {job.state})" for job in live[:5])
+        raise RequestError(f"{len(live)} jobs are in the queue: {named}; wait, cancel them, or give --force")
+
+
+def confirmed(name: str, held: Sequence[str]) -> bool:
+    """Whether the person at the terminal typed the cluster's name."""
+    print(f"This deletes cluster {name!r} for good" + (", with:" if held else "."))
+    for one in held:
+        print(f"  {one}")
+    print("Type its name to go on: ", end="", flush=True)
+    return sys.stdin.readline().strip() == name
+
+
+def empty(aws: Aws, buckets: Sequence[str]) -> None:
+    """Empties the buckets, with a running count."""
+    from cluster_scripts.backends.aws.teardown import empty_bucket
+
+    for bucket in buckets:
+        count = empty_bucket(aws, bucket)
+        print(f"s3://{bucket}: {count} objects and versions deleted", flush=True)
