@@ -61,8 +61,9 @@ def run_cdk(arguments: Sequence[str], *, cluster_file: Path, log: Path) -> None:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
     log.parent.mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
-    with log.open("w") as out:
-        process = subprocess.Popen(
+    with (
+        log.open("w") as out,
+        subprocess.Popen(
             argv,
             cwd=HOME,
             env=environment,
@@ -71,7 +72,8 @@ def run_cdk(arguments: Sequence[str], *, cluster_file: Path, log: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-        )
+        ) as process,
+    ):
         assert process.stdout
         for line in process.stdout:
             out.write(line)
