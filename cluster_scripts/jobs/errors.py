@@ -19,7 +19,8 @@
        |- SlurmRefused           Slurm said no, with its own words
        `- UnexpectedAnswer       an answer that we can't read: a version that does not fit
 
-A message says what was tried, what came back, and what to do next. Foreign errors are translated at the adapter with `raise ... from`.
+A message says what was tried, what came back, and what to do next. Foreign errors are translated at the adapter with
+`raise ... from`.
 `kind` is the name that travels in the JSON answer of a machine; `from_kind` makes the same error again at the client.
 """
 

@@ -1,13 +1,14 @@
 """Jobs, nodes and log lines as everything else in the toolkit speaks of them.
 
-All values are immutable. Times are aware datetimes in UTC; in JSON they are ISO 8601 with a `Z`. `to_json` and `from_json` are inverse.
+All values are immutable. Times are aware datetimes in UTC; in JSON they are ISO 8601 with a `Z`. `to_json` and
+`from_json` are inverse.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from cluster_scripts.jobs.errors import UnexpectedAnswer
@@ -36,7 +37,7 @@ ENDED = frozenset({COMPLETED, FAILED, CANCELLED, TIMEOUT, NODE_FAIL, OUT_OF_MEMO
 
 def format_time(value: datetime | None) -> str | None:
     """ISO 8601 in UTC with a `Z`, to the second; None stays None."""
-    return None if value is None else value.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if value is None else value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -46,7 +47,7 @@ def parse_time(text: str | None) -> datetime | None:
     value = datetime.fromisoformat(text.replace("Z", "+00:00"))
     if value.tzinfo is None:
         raise ValueError(f"time without a zone: {text!r}")
-    return value.astimezone(timezone.utc)
+    return value.astimezone(UTC)
 
 
 _TIMES = frozenset({"submitted_at", "started_at", "ended_at"})
@@ -83,8 +84,9 @@ def _from_json(cls: type[Any], data: Any) -> Any:
 class Job:
     """One Slurm job.
 
-    `state` is Slurm's word in lower case, `reason` why it is in that state ("" if there is nothing to say; for a job that waits for machines
-    which EC2 does not have, the words of EC2). `exit_code` and `signal` are None until the job ended.
+    `state` is Slurm's word in lower case, `reason` why it is in that state ("" if there is nothing to say; for a job
+    that waits for machines which EC2 does not have, the words of EC2). `exit_code` and `signal` are None until the job
+    ended.
     """
 
     id: str
@@ -121,7 +123,8 @@ class Job:
 class Node:
     """One node as Slurm sees it; `instance_id` and `zone` are "" while no machine stands behind it.
 
-    `state`: Slurm's word in lower case, with what the power saving does where it says more ("powered_down", "powering_up", "powering_down").
+    `state`: Slurm's word in lower case, with what the power saving does where it says more ("powered_down",
+    "powering_up", "powering_down").
     """
 
     name: str
@@ -147,7 +150,8 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class LogEvent:
-    """One line of a job's output. `timestamp_ms`: milliseconds since 1970, when the line was read; `message` has no line end."""
+    """One line of a job's output. `timestamp_ms`: milliseconds since 1970, when the line was read; `message` has no
+    line end."""
 
     timestamp_ms: int
     message: str

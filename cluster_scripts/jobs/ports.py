@@ -1,4 +1,6 @@
-"""Where the toolkit ends and a cluster begins. Adapters: cluster_scripts.backends.aws and .ssh; one contract suite runs over both."""
+"""Where the toolkit ends and a cluster begins. Adapters: cluster_scripts.backends.aws and .ssh; one contract suite
+runs over both.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,17 @@ from cluster_scripts.jobs.spec import JobSpec
 
 
 class Cluster(Protocol):
-    """A cluster that takes jobs. Every method may raise an OtherSide; none of them retries for longer than about a minute."""
+    """A cluster that takes jobs. Every method may raise an OtherSide; none of them retries for longer than about a
+    minute.
+    """
 
     def submit(self, spec: JobSpec, *, code: Path | None) -> str:
         """Queue the job and return its id.
 
-        code: the packed archive (.tar.gz) whose SHA-256 is `spec.code.sha256`, or None exactly when `spec.code` is None. It is sent only if
-        the cluster does not have it yet. Raises RequestError when the cluster refuses the specification: then there is no job.
+        code: the packed archive (.tar.gz) whose SHA-256 is `spec.code.sha256`, or None exactly when `spec.code` is
+        None. It is sent only if
+        the cluster does not have it yet. Raises RequestError when the cluster refuses the specification: then there
+        is no job.
         """
         ...
 
@@ -37,5 +43,7 @@ class Cluster(Protocol):
         ...
 
     def log_events(self, id: str, *, cursor: str | None) -> LogPage:
-        """Output of the job after `cursor` (None: from its beginning), oldest first. A job without output yet gives an empty page."""
+        """Output of the job after `cursor` (None: from its beginning), oldest first. A job without output yet
+        gives an empty page.
+        """
         ...

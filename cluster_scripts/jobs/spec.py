@@ -3,7 +3,8 @@
     spec = JobSpec.from_json(text)      strict: every problem at once, as InvalidSpec
     text = spec.to_json()               canonical: sorted keys, the same specification is the same text
 
-The same loader runs at the client, before anything is sent, and again as root on the head, which trusts nothing that it is given.
+The same loader runs at the client, before anything is sent, and again as root on the head, which trusts nothing that
+it is given.
 """
 
 from __future__ import annotations
@@ -59,8 +60,10 @@ class CodeRef:
 class JobSpec:
     """A job as asked for. Made by hand it is checked too: InvalidSpec lists every problem.
 
-    command: argv, never a shell line. environment: added to the job's, after ours. time_limit_seconds: None is the queue's limit (none).
-    code: None runs in /fsx. submitted_by: the caller's ARN (or user@host over ssh). requeue: whether a lost node starts the job again.
+    command: argv, never a shell line. environment: added to the job's, after ours. time_limit_seconds: None is the
+    queue's limit (none).
+    code: None runs in /fsx. submitted_by: the caller's ARN (or user@host over ssh). requeue: whether a lost node
+    starts the job again.
     """
 
     name: str
@@ -140,7 +143,9 @@ def _problems(data: Any) -> list[str]:
     """Every way in which `data` breaks the schema; each names the key, what was found and what is allowed."""
     if not isinstance(data, dict):
         return [f"the specification is a JSON {type(data).__name__}, expected an object"]
-    problems = [f"{key!r}: unknown key; known: {', '.join(sorted(_CHECKS))}" for key in sorted(set(data) - set(_CHECKS))]
+    problems = [
+        f"{key!r}: unknown key; known: {', '.join(sorted(_CHECKS))}" for key in sorted(set(data) - set(_CHECKS))
+    ]
     for key, check in _CHECKS.items():
         if key not in data:
             problems.append(f"{key}: missing")
@@ -178,7 +183,10 @@ def _optional(inner: Callable[[Any], list[str]]) -> Callable[[Any], list[str]]:
 
 def _check_version(value: Any) -> list[str]:
     if isinstance(value, bool) or value != VERSION:
-        return [f"found {_shown(value)}, this toolkit reads version {VERSION}: bring the client and the cluster to the same version"]
+        return [
+            f"found {_shown(value)}, this toolkit reads version {VERSION}: "
+            "bring the client and the cluster to the same version"
+        ]
     return []
 
 
@@ -218,7 +226,9 @@ def _check_environment(value: Any) -> list[str]:
         if not isinstance(name, str) or not VARIABLE.fullmatch(name):
             problems.append(f"{_shown(name)} is no variable's name, expected the form {VARIABLE.pattern}")
         elif name.startswith(RESERVED_PREFIXES):
-            problems.append(f"{name} is set by the cluster itself; names that begin with {', '.join(RESERVED_PREFIXES)} are reserved")
+            problems.append(
+                f"{name} is set by the cluster itself: names with {', '.join(RESERVED_PREFIXES)} are reserved"
+            )
         problems.extend(f"{_shown(name)} {problem}" for problem in _check_text(text, limit=MAX_ARGUMENT))
     if not problems and (size := sum(len(n) + len(t.encode()) + 2 for n, t in value.items())) > MAX_ENVIRONMENT:
         problems.append(f"is {size} bytes long, at most {MAX_ENVIRONMENT} are allowed")
