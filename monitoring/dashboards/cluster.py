@@ -84,9 +84,7 @@ def dashboard_body(
 class _Lines:
     """Writes the lines of a graph, each for one metric of the catalog with one of its dimension sets."""
 
-    def __init__(
-        self, *, cluster: str, namespace: str, nodes: list[str], queues: list[str], period: int
-    ) -> None:
+    def __init__(self, *, cluster: str, namespace: str, nodes: list[str], queues: list[str], period: int) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self._nodes = nodes
@@ -152,21 +150,15 @@ def _job_row(draw: _Lines) -> list[Widget]:
 def _gpu_row(draw: _Lines) -> list[Widget]:
     errors = draw.by_node("gpu_xid_errors", "Xid ") + draw.by_node("gpu_ecc_uncorrected", "ECC ")
     return [
-        _graph(
-            "gpu_utilization", draw.by_queue("gpu_utilization"), title="GPU busy by queue (%)", percent=True
-        ),
-        _graph(
-            "gpu_utilization", draw.by_node("gpu_utilization"), title="GPU busy by machine (%)", percent=True
-        ),
+        _graph("gpu_utilization", draw.by_queue("gpu_utilization"), title="GPU busy by queue (%)", percent=True),
+        _graph("gpu_utilization", draw.by_node("gpu_utilization"), title="GPU busy by machine (%)", percent=True),
         _graph(
             "gpu_utilization",
             draw.by_gpu("gpu_utilization", order="AVG, ASC"),
             title="GPU busy, least busy first (%)",
             percent=True,
         ),
-        _graph(
-            "gpu_memory_utilization", draw.by_gpu("gpu_memory_utilization", order="MAX, DESC"), percent=True
-        ),
+        _graph("gpu_memory_utilization", draw.by_gpu("gpu_memory_utilization", order="MAX, DESC"), percent=True),
         _graph("gpu_temperature", draw.by_gpu("gpu_temperature", order="MAX, DESC")),
         _graph("gpu_power", draw.by_gpu("gpu_power", order="AVG, DESC")),
         _graph("gpu_sm_clock", draw.by_gpu("gpu_sm_clock", order="AVG, ASC")),
@@ -179,9 +171,7 @@ def _machine_row(draw: _Lines) -> list[Widget]:
     disk = draw.by_node("disk_read_bytes", "read ") + draw.by_node("disk_write_bytes", "write ")
     return [
         _graph("cpu_utilization", draw.by_node("cpu_utilization"), percent=True),
-        _graph(
-            "cpu_utilization", draw.by_queue("cpu_utilization"), title="CPU busy by queue (%)", percent=True
-        ),
+        _graph("cpu_utilization", draw.by_queue("cpu_utilization"), title="CPU busy by queue (%)", percent=True),
         _graph("cpu_iowait", draw.by_node("cpu_iowait"), percent=True),
         _graph("memory_utilization", draw.by_node("memory_utilization"), percent=True),
         _graph("disk_utilization", draw.by_node("disk_utilization"), percent=True),
@@ -247,9 +237,7 @@ def _agent_row(draw: _Lines) -> list[Widget]:
     ]
 
 
-def _graph(
-    name: str, lines: list[Line], *, title: str = "", percent: bool = False, period: int = 0
-) -> Widget:
+def _graph(name: str, lines: list[Line], *, title: str = "", percent: bool = False, period: int = 0) -> Widget:
     """A graph of `lines`; title and statistic come from the catalog's metric `name` unless given."""
     properties: dict[str, Any] = {
         "title": title or catalog.METRICS[name].title,

@@ -1,0 +1,252 @@
+"""Ships the log files of one folder to one log group, each file to its own stream.
+
+Every step looks at every log, but at one whose end was told once more only, after a minute, and when its marker goes.
+A rotated file is sent to its end before its successor is begun, also over a restart (it is found by its inode).
+Positions are kept, one small file for each log, so a restart goes on where the last acknowledged line ended.
+
+Side effects: sends to the sink, writes and removes position files; log files are only read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from cluster_scripts.backends.aws.telemetry import event_batches
+from cluster_scripts.jobs.model import LogEvent
+from monitoring.agent.files import entries, folder, open_regular
+from monitoring.agent.tail import Position, Tail, load_position, save_position
+
+END_OF_LOG = "end-of-log"
+RESCAN_SECONDS = 10.0  # a network file system may keep a folder's time back
+FRESH_SECONDS = 2.0  # a folder's time is too coarse to tell changes apart that are as young as this
+SETTLE_SECONDS = 0.5  # from seeing the marker to believing that nothing is written any more
+LATER_SECONDS = 60.0  # until the second look at a log that ended, or that can't be read
+NEVER = float("inf")
+
+
+class LogSink(Protocol):
+    """Where events go. Raises DureError if they did not arrive; else how many of them were refused for good."""
+
+    def put_events(self, group: str, stream: str, batch: Sequence[LogEvent]) -> int: ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder of logs: `parts` below `root`, where no symbolic link is followed.
+
+    names: what file names are logs; `stream` names the stream of one. state: folder of the position files.
+    tells_end: an empty file NAME.end beside NAME.log says that NAME.log is complete; stream then gets the end event.
+    """
+
+    root: Path
+    parts: tuple[str, ...]
+    names: re.Pattern[str]
+    group: str
+    stream: Callable[[str], str]
+    state: Path
+    tells_end: bool = False
+
+
+def end_event(size: int) -> str:
+    """The message that ends a complete log of `size` bytes."""
+    return json.dumps({"dure": END_OF_LOG, "bytes": size}, separators=(",", ":"))
+
+
+@dataclass
+class _Log:
+    """One log that is followed. tail: None while dormant (its end was told) or absent (only its marker is there)."""
+
+    name: str
+    position: Position | None
+    tail: Tail | None = None
+    rotated: bool = False
+    marked_since: float = NEVER
+    look_at: float = 0.0
+    last_ms: int = 0
+
+
+class Shipper:
+    """Follows one source. Not for several threads.
+
+    lost: told how many events were refused for good. note: takes one line about a file that can't be read.
+    """
+
+    def __init__(
+        self, source: Source, sink: LogSink, *, lost: Callable[[int], None], note: Callable[[str], None]
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._lost = lost
+        self._note = note
+        self._logs: dict[str, _Log] = {}
+        self._inodes: dict[str, int] = {}
+        self._scanned: tuple[int, float] = (-1, -RESCAN_SECONDS)
+
+    def step(self, now: float, *, stopping: bool = False) -> bool:
+        """Send what is new, one request a file at most; whether anything was sent (then there may be more).
+
+        now: seconds since 1970. stopping: the last look, so an unchanged folder is read again, too.
+        Errors: DureError (what was being sent did not arrive, nothing is lost: call again later).
+        """
+        try:
+            with folder(self._source.root, self._source.parts) as within:
+                self._scan(within, now, forced=stopping)
+                moved = False
+                for log in list(self._logs.values()):
+                    moved = self._step(log, within, now) or moved
+                return moved
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):  # a folder that isn't there yet is no news
+                self._note(f"can't read {self._source.root.joinpath(*self._source.parts)}: {error}")
+            return False
+
+    def close(self) -> None:
+        """Close all files."""
+        for log in self._logs.values():
+            if log.tail is not None:
+                log.tail.close()
+        self._logs.clear()
+
+    def _scan(self, within: int, now: float, *, forced: bool) -> None:
+        changed = os.fstat(within).st_mtime_ns
+        fresh = now - changed / 1e9 < FRESH_SECONDS or now - self._scanned[1] >= RESCAN_SECONDS
+        if not forced and not fresh and changed == self._scanned[0]:
+            return
+        self._scanned = (changed, now)
+        self._inodes = entries(within)
+        logs = {name for name in self._inodes if self._source.names.fullmatch(name)}
+        if self._source.tells_end:
+            marked = {f"{name[:-4]}.log" for name in self._inodes if name.endswith(".end")}
+            logs |= {name for name in marked if self._source.names.fullmatch(name)}
+        for name in sorted(logs):
+            if name not in self._logs:
+                self._logs[name] = _Log(name, load_position(self._state(name)))
+            elif self._woken(self._logs[name]):
+                self._logs[name].look_at = 0.0
+        for name in sorted(set(self._logs) - logs):
+            self._forget(self._logs[name])
+
+    def _woken(self, log: _Log) -> bool:
+        """Whether a log whose end was told has begun again: its marker went, or another file has its name."""
+        if log.tail is not None or log.position is None or not log.position.ended:
+            return False
+        return not self._marked(log) or self._inodes.get(log.name, 0) != log.position.inode
+
+    def _marked(self, log: _Log) -> bool:
+        return self._source.tells_end and f"{log.name[:-4]}.end" in self._inodes
+
+    def _step(self, log: _Log, within: int, now: float) -> bool:
+        if now < log.look_at:
+            return False
+        try:
+            if log.tail is None and not self._open(log, within):
+                if self._marked(log) and log.position is None:
+                    self._end_without_log(log, now)
+                return False
+            return self._send_new(log, now)
+        except OSError as error:
+            self._note(f"can't follow {log.name}: {error}")
+            log.look_at = now + LATER_SECONDS
+            return False
+
+    def _open(self, log: _Log, within: int) -> bool:
+        """Open the log, or first its rotated predecessor that may not be sent whole; False: there is nothing to do."""
+        inode = self._inodes.get(log.name)
+        position = log.position
+        if position is not None and position.inode != inode:
+            predecessors = [name for name, number in self._inodes.items() if number == position.inode]
+            if predecessors:
+                log.tail, log.rotated = Tail(open_regular(predecessors[0], within=within), position), True
+                return True
+        if inode is None:
+            return False
+        told = position is not None and position.inode == inode and position.ended and self._marked(log)
+        if told and position and position.offset == os.stat(log.name, dir_fd=within, follow_symlinks=False).st_size:
+            log.look_at = NEVER
+            return False
+        log.tail, log.rotated = Tail(open_regular(log.name, within=within), position), False
+        return True
+
+    def _send_new(self, log: _Log, now: float) -> bool:
+        tail = log.tail
+        assert tail is not None
+        log.marked_since = min(log.marked_since, now) if self._marked(log) else NEVER
+        if tail.position.ended and log.marked_since == NEVER:
+            tail.mark_ended(False)
+        complete = now - log.marked_since >= SETTLE_SECONDS
+        replaced = log.rotated or self._inodes.get(log.name) != tail.position.inode
+        found = tail.read(now, final=replaced or complete)
+        if found.messages:
+            self._send(log, found.messages, now)
+        if found.consumed:
+            tail.acknowledge(found)
+            self._keep(log)
+        elif replaced:
+            self._leave(log)
+        elif complete:
+            self._end(log, now)
+        return bool(found.consumed) or (replaced and log.name in self._logs)
+
+    def _end(self, log: _Log, now: float) -> None:
+        """Everything arrived and the marker is there: tell it, and look once more later."""
+        tail = log.tail
+        assert tail is not None
+        if not tail.position.ended:
+            self._send(log, [end_event(tail.position.offset)], now)
+            tail.mark_ended(True)
+            self._keep(log)
+        tail.close()
+        log.tail, log.look_at = None, now + LATER_SECONDS
+
+    def _send(self, log: _Log, messages: Sequence[str], now: float) -> None:
+        log.last_ms = max(log.last_ms, int(now * 1000))  # within a stream, time never goes back
+        events = [LogEvent(timestamp_ms=log.last_ms, message=message) for message in messages]
+        for batch in event_batches(events):  # one only: that is how much a tail reads
+            refused = self._sink.put_events(self._source.group, self._source.stream(log.name), batch)
+            if refused:
+                self._lost(refused)
+
+    def _end_without_log(self, log: _Log, now: float) -> None:
+        """A job that ended before it wrote anything: its stream holds the end event alone."""
+        self._send(log, [end_event(0)], now)
+        log.position = Position(inode=0, ended=True)
+        save_position(self._state(log.name), log.position)
+
+    def _keep(self, log: _Log) -> None:
+        assert log.tail is not None
+        log.position = log.tail.position
+        save_position(self._state(log.name), log.position)
+
+    def _leave(self, log: _Log) -> None:
+        """The rotated file was sent to its end: what has its name now begins anew."""
+        assert log.tail is not None
+        log.tail.close()
+        log.tail, log.position, log.rotated = None, None, False
+        if log.name not in self._inodes:
+            self._forget(log)
+
+    def _forget(self, log: _Log) -> None:
+        """The log is gone; a file that is still open is sent to its end first."""
+        if log.tail is not None and self._has_more(log):
+            log.rotated = True
+            return
+        if log.tail is not None:
+            log.tail.close()
+        self._logs.pop(log.name, None)
+        self._state(log.name).unlink(missing_ok=True)
+
+    def _has_more(self, log: _Log) -> bool:
+        assert log.tail is not None
+        try:
+            return bool(log.tail.read(0.0, final=True).consumed)
+        except OSError:
+            return False
+
+    def _state(self, name: str) -> Path:
+        return self._source.state / f"{name}.json"
