@@ -1,0 +1,26 @@
+"""Writes the facts: the SSM parameter in which a cluster says what it is."""
+
+from __future__ import annotations
+
+from aws_cdk import aws_ssm as ssm
+from constructs import Construct
+
+from infra.config.facts import Facts, parameter_name
+
+
+class FactsParameter(Construct):
+    """The facts as an SSM parameter. Values that CloudFormation knows only later are pasted into the JSON by it."""
+
+    def __init__(self, scope: Construct, id: str, *, facts: Facts, tags: dict[str, str]) -> None:
+        super().__init__(scope, id)
+        self.parameter = ssm.CfnParameter(
+            self,
+            "Parameter",
+            name=parameter_name(facts.name),
+            description=f"What the Dure cluster {facts.name} is",
+            type="String",
+            # More than 4 KiB need the advanced tier, which costs 5 cents a month
+            tier="Intelligent-Tiering",
+            value=facts.to_json(),
+            tags=tags,
+        )

@@ -1,0 +1,203 @@
+"""What head and nodes may do in AWS: exactly what their programs call, on exactly their cluster's resources.
+
+Nodes can change nothing in EC2. The head can launch from the cluster's own templates and end the cluster's own
+nodes, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from infra.config.facts import parameter_name
+from infra.constructs.naming import jobs_log_group, nodes_log_group
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a cluster's machines may touch: names and ARNs of its resources."""
+
+    cluster: str
+    bucket_arn: str
+    key_arn: str
+    secret_arn: str
+    toolkit_bucket: str
+    toolkit_key: str
+    metrics_namespace: str
+
+
+class MachineRole(Construct):
+    """A role for EC2 instances with one policy, and its instance profile."""
+
+    def __init__(
+        self, scope: Construct, id: str, *, description: str, statements: Sequence[iam.PolicyStatement]
+    ) -> None:
+        super().__init__(scope, id)
+        self.role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
+            description=description,
+            inline_policies={"Machine": iam.PolicyDocument(statements=list(statements))},
+        )
+        self.profile = iam.CfnInstanceProfile(self, "Profile", roles=[self.role.role_name])
+
+
+def node_statements(stack: cdk.Stack, scope: Scope) -> list[iam.PolicyStatement]:
+    """What a compute node may do: read its orders, write metrics and logs."""
+    return [
+        *_common(stack, scope),
+        _allow(
+            "ReadOrders", ["s3:GetObject"], [f"{scope.bucket_arn}/.dure/launches/*", f"{scope.bucket_arn}/.dure/code/*"]
+        ),
+        _allow("WriteLogs", _WRITE_LOGS, _log_streams(stack, [nodes_log_group(scope.cluster)])),
+        _by_service(stack, "DecryptOrders", ["kms:Decrypt"], scope.key_arn, "s3"),
+    ]
+
+
+def head_statements(
+    stack: cdk.Stack, scope: Scope, *, node_role_arn: str, template_ids: Sequence[str]
+) -> list[iam.PolicyStatement]:
+    """What the head may do: take commands, launch and end nodes, write launches, answers, logs and metrics."""
+    groups = [jobs_log_group(scope.cluster), nodes_log_group(scope.cluster)]
+    notes = f"{scope.bucket_arn}/.dure"
+    return [
+        *_common(stack, scope),
+        *_take_commands(),
+        _allow("ReadNotes", ["s3:GetObject"], [f"{notes}/*"]),
+        _allow("WriteNotes", ["s3:PutObject"], [f"{notes}/launches/*", f"{notes}/answers/*"]),
+        _by_service(stack, "NotesKey", ["kms:Decrypt", "kms:GenerateDataKey"], scope.key_arn, "s3"),
+        _allow("WriteLogs", _WRITE_LOGS, _log_streams(stack, groups)),
+        *_launch(stack, scope, node_role_arn=node_role_arn, template_ids=template_ids),
+    ]
+
+
+_WRITE_LOGS = ["logs:CreateLogStream", "logs:PutLogEvents"]
+
+
+def _allow(sid: str, actions: Sequence[str], resources: Sequence[str], **conditions: object) -> iam.PolicyStatement:
+    return iam.PolicyStatement(
+        sid=sid, actions=list(actions), resources=list(resources), conditions=dict(conditions) or None
+    )
+
+
+def _by_service(stack: cdk.Stack, sid: str, actions: Sequence[str], key_arn: str, service: str) -> iam.PolicyStatement:
+    """Use of the cluster's key, through one service only."""
+    return _allow(sid, actions, [key_arn], StringEquals={"kms:ViaService": f"{service}.{stack.region}.amazonaws.com"})
+
+
+def _common(stack: cdk.Stack, scope: Scope) -> list[iam.PolicyStatement]:
+    """What every machine of the cluster needs to boot and to be seen."""
+    parameter = stack.format_arn(service="ssm", resource="parameter", resource_name=parameter_name(scope.cluster)[1:])
+    bundle = f"arn:{stack.partition}:s3:::{scope.toolkit_bucket}/{scope.toolkit_key}"
+    return [
+        _allow("ReadFacts", ["ssm:GetParameter"], [parameter]),
+        _allow("ReadToolkit", ["s3:GetObject"], [bundle]),
+        _allow("ReadMungeKey", ["secretsmanager:GetSecretValue"], [scope.secret_arn]),
+        _by_service(stack, "DecryptMungeKey", ["kms:Decrypt"], scope.key_arn, "secretsmanager"),
+        # CloudWatch has no resources for metrics; the namespace is what can be bounded
+        _allow(
+            "SendMetrics",
+            ["cloudwatch:PutMetricData"],
+            ["*"],
+            StringEquals={"cloudwatch:namespace": scope.metrics_namespace},
+        ),
+    ]
+
+
+def _log_streams(stack: cdk.Stack, groups: Sequence[str]) -> list[str]:
+    return [
+        stack.format_arn(
+            service="logs",
+            resource="log-group",
+            resource_name=f"{group}:*",
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
+        for group in groups
+    ]
+
+
+def _take_commands() -> list[iam.PolicyStatement]:
+    """What the SSM agent itself calls; these actions know no resources."""
+    return [
+        _allow("AgentReports", ["ssm:UpdateInstanceInformation"], ["*"]),
+        _allow(
+            "AgentChannel",
+            [
+                "ssmmessages:CreateControlChannel",
+                "ssmmessages:CreateDataChannel",
+                "ssmmessages:OpenControlChannel",
+                "ssmmessages:OpenDataChannel",
+            ],
+            ["*"],
+        ),
+        _allow(
+            "AgentMessages",
+            [
+                "ec2messages:AcknowledgeMessage",
+                "ec2messages:DeleteMessage",
+                "ec2messages:FailMessage",
+                "ec2messages:GetEndpoint",
+                "ec2messages:GetMessages",
+                "ec2messages:SendReply",
+            ],
+            ["*"],
+        ),
+    ]
+
+
+def _launch(
+    stack: cdk.Stack, scope: Scope, *, node_role_arn: str, template_ids: Sequence[str]
+) -> list[iam.PolicyStatement]:
+    """Launch from the cluster's templates, tag what is launched, end the cluster's nodes."""
+
+    def arn(resource: str, name: str = "*", account: str | None = None) -> str:
+        return stack.format_arn(service="ec2", resource=resource, resource_name=name, account=account)
+
+    templates = [arn("launch-template", template) for template in template_ids]
+    used = ["subnet", "security-group", "network-interface", "placement-group", "capacity-reservation"]
+    ours = {"aws:ResourceTag/dure:cluster": scope.cluster, "aws:ResourceTag/dure:role": "compute"}
+    made = {"aws:RequestTag/dure:cluster": scope.cluster, "aws:RequestTag/dure:role": "compute"}
+    from_templates = {"ec2:LaunchTemplate": templates}
+    volumes = [
+        "kms:CreateGrant",
+        "kms:Decrypt",
+        "kms:DescribeKey",
+        "kms:GenerateDataKeyWithoutPlaintext",
+        "kms:ReEncrypt*",
+    ]
+    return [
+        _allow("LaunchNodes", ["ec2:RunInstances"], [arn("instance")], ArnEquals=from_templates, StringEquals=made),
+        _allow(
+            "LaunchFromTemplates",
+            ["ec2:RunInstances"],
+            [
+                *templates,
+                *[arn(kind) for kind in used],
+                arn("volume"),
+                arn("image", account=""),
+                arn("snapshot", account=""),
+            ],
+            ArnEquals=from_templates,
+        ),
+        _allow(
+            "TagNodes",
+            ["ec2:CreateTags"],
+            [arn("instance"), arn("volume"), arn("network-interface")],
+            StringEquals={"ec2:CreateAction": "RunInstances"},
+        ),
+        _allow("EndNodes", ["ec2:TerminateInstances"], [arn("instance")], StringEquals=ours),
+        # EC2's describing actions know no resources
+        _allow("SeeNodes", ["ec2:DescribeInstances"], ["*"]),
+        _allow(
+            "GiveNodesTheirRole",
+            ["iam:PassRole"],
+            [node_role_arn],
+            StringEquals={"iam:PassedToService": "ec2.amazonaws.com"},
+        ),
+        _by_service(stack, "NodeVolumes", volumes, scope.key_arn, "ec2"),
+    ]

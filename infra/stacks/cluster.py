@@ -1,0 +1,219 @@
+"""The machines: head, launch templates of the queues, what they may do, and the facts that tie all together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
+from constructs import Construct
+
+from infra.config import facts
+from infra.config.catalog import find
+from infra.config.interfaces import layout
+from infra.config.schema import ClusterFile, Image, Queue
+from infra.constructs.command_document import CommandDocument, document_name
+from infra.constructs.facts_parameter import FactsParameter
+from infra.constructs.head import Head, HeadInterface
+from infra.constructs.launch_template import HeadTemplate, MachineBase, NodeTemplate
+from infra.constructs.logs import log_group
+from infra.constructs.munge_key import MungeKey
+from infra.constructs.naming import jobs_log_group, nodes_log_group, tags
+from infra.constructs.roles import MachineRole, Scope, head_statements, node_statements
+from infra.constructs.toolkit_bundle import ToolkitBundle
+from infra.stacks.network import NetworkStack
+from infra.stacks.storage import StorageStack
+
+METRICS_NAMESPACE = "Dure"
+MOUNT_POINT = "/fsx"
+
+
+class ClusterStack(cdk.Stack):
+    """dure-NAME-cluster."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        cluster: ClusterFile,
+        network: NetworkStack,
+        storage: StorageStack,
+        root: Path,
+        **options: Any,
+    ) -> None:
+        super().__init__(scope, id, **options)
+        self._cluster, self._network, self._storage = cluster, network, storage
+        self._toolkit = ToolkitBundle(self, "Toolkit", root=root)
+        self._munge = MungeKey(self, "MungeKey", cluster=cluster.name, key_arn=network.key_arn)
+        self._scope = self._machine_scope()
+        self._base = MachineBase(
+            cluster=cluster.name,
+            image_id=self._image_id(cluster.image),
+            root_device=cluster.image.root_device,
+            key_arn=network.key_arn,
+            user_tags=cluster.tags,
+        )
+        node = MachineRole(
+            self,
+            "Node",
+            description=f"Nodes of the Dure cluster {cluster.name}",
+            statements=node_statements(self, self._scope),
+        )
+        self.queues = tuple(self._queue(queue, profile_arn=node.profile.attr_arn) for queue in cluster.queues)
+        CommandDocument(self, "Commands", cluster=cluster.name)
+        log_groups = self._log_groups()
+        interface = HeadInterface(
+            self,
+            "HeadInterface",
+            cluster=cluster.name,
+            subnet_id=network.subnets[cluster.home_zone],
+            security_group_id=network.groups.head.attr_group_id,
+        )
+        parameter = FactsParameter(
+            self, "Facts", facts=self._facts(interface), tags={"dure:cluster": cluster.name, **cluster.tags}
+        )
+        self.head = self._head(interface, node_role_arn=node.role.role_arn)
+        # The head reads its facts, and logs, as soon as it boots
+        self.head.node.add_dependency(parameter, *log_groups)
+
+    def _machine_scope(self) -> Scope:
+        return Scope(
+            cluster=self._cluster.name,
+            bucket_arn=self._storage.bucket.bucket_arn,
+            key_arn=self._network.key_arn,
+            secret_arn=self._munge.arn,
+            toolkit_bucket=self._toolkit.bucket,
+            toolkit_key=self._toolkit.key,
+            metrics_namespace=METRICS_NAMESPACE,
+        )
+
+    def _image_id(self, image: Image) -> str:
+        """The image's id; one that a parameter holds is read by CloudFormation at each deployment."""
+        if image.ami is not None:
+            return image.ami
+        parameter = cdk.CfnParameter(
+            self, "Image", type="AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>", default=image.ssm_parameter
+        )
+        return parameter.value_as_string
+
+    def _queue(self, queue: Queue, *, profile_arn: str) -> facts.Queue:
+        """The templates and the placement group of a queue, as its facts."""
+        instance_type = find(queue.instance_type)
+        if instance_type is None:
+            raise ValueError(f"{queue.instance_type} is not in the catalog: the rules should have refused it")
+        group = None
+        if queue.placement_group:
+            group = ec2.CfnPlacementGroup(
+                self,
+                f"Placement-{queue.name}",
+                strategy="cluster",
+                tags=tags(self._cluster.name, extra={"dure:queue": queue.name}),
+            ).ref
+        templates = []
+        for zone in self._cluster.queue_zones(queue):
+            template = NodeTemplate(
+                self,
+                f"Queue-{queue.name}-{zone}",
+                base=self._base,
+                queue=queue,
+                zone_id=zone,
+                subnet_id=self._network.subnets[zone],
+                security_group_id=self._network.groups.nodes.attr_group_id,
+                profile_arn=profile_arn,
+                placement_group=group,
+                interfaces=layout(instance_type, efa=queue.efa),
+            ).template
+            templates.append(
+                facts.LaunchTemplate(
+                    zone_id=zone,
+                    subnet_id=self._network.subnets[zone],
+                    launch_template_id=template.ref,
+                    version=template.attr_latest_version_number,
+                )
+            )
+        return facts.Queue(
+            name=queue.name,
+            instance_type=queue.instance_type,
+            min=queue.min,
+            max=queue.max,
+            market=queue.market,
+            efa=queue.efa,
+            idle_seconds=queue.idle_seconds,
+            cpus=instance_type.vcpus,
+            memory_mib=instance_type.memory_mib,
+            gpus=instance_type.gpus,
+            placement_group=group,
+            launch_templates=tuple(templates),
+        )
+
+    def _log_groups(self) -> list[cdk.CfnResource]:
+        """The groups that the machines write to; they may write, not make them."""
+        names = {"JobsLog": jobs_log_group(self._cluster.name), "NodesLog": nodes_log_group(self._cluster.name)}
+        return [
+            log_group(
+                self,
+                id,
+                cluster=self._cluster.name,
+                name=name,
+                key_arn=self._network.key_arn,
+                retention_days=self._cluster.monitoring.log_retention_days,
+            )
+            for id, name in names.items()
+        ]
+
+    def _facts(self, interface: HeadInterface) -> facts.Facts:
+        cluster, lustre = self._cluster, self._storage.lustre.file_system
+        associations = tuple(
+            facts.Association(path=each.path, prefix=each.prefix) for each in cluster.storage.associations
+        )
+        return facts.Facts(
+            name=cluster.name,
+            region=cluster.region,
+            account=self.account,
+            bucket=self._storage.bucket.bucket_name,
+            file_system=facts.FileSystem(
+                id=lustre.ref,
+                dns_name=lustre.attr_dns_name,
+                mount_name=lustre.attr_lustre_mount_name,
+                mount_point=MOUNT_POINT,
+                associations=associations,
+            ),
+            head=facts.Head(private_ip=interface.private_ip, host_name=interface.host_name),
+            queues=self.queues,
+            munge_secret=self._munge.arn,
+            log_groups=facts.LogGroups(jobs=jobs_log_group(cluster.name), nodes=nodes_log_group(cluster.name)),
+            document=document_name(cluster.name),
+            metrics_namespace=METRICS_NAMESPACE,
+            toolkit=facts.Toolkit(bucket=self._toolkit.bucket, key=self._toolkit.key, sha256=self._toolkit.sha256),
+            slurm=facts.SlurmTimes(
+                resume_timeout_seconds=cluster.slurm.resume_timeout_seconds,
+                suspend_timeout_seconds=cluster.slurm.suspend_timeout_seconds,
+            ),
+        )
+
+    def _head(self, interface: HeadInterface, *, node_role_arn: str) -> Head:
+        template_ids = [each.launch_template_id for queue in self.queues for each in queue.launch_templates]
+        role = MachineRole(
+            self,
+            "HeadRole",
+            description=f"Head of the Dure cluster {self._cluster.name}",
+            statements=head_statements(self, self._scope, node_role_arn=node_role_arn, template_ids=template_ids),
+        )
+        template = HeadTemplate(
+            self,
+            "HeadTemplate",
+            base=self._base,
+            profile_arn=role.profile.attr_arn,
+            root_volume_gib=self._cluster.head.root_volume_gib,
+        ).template
+        return Head(
+            self,
+            "Head",
+            cluster=self._cluster.name,
+            instance_type=self._cluster.head.instance_type,
+            interface=interface,
+            template=template,
+            user_tags=self._cluster.tags,
+        )

@@ -1,0 +1,38 @@
+"""What a cluster keeps: its bucket, and the file system whose folders follow it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_kms as kms
+from constructs import Construct
+
+from infra.config.schema import ClusterFile
+from infra.constructs.bucket import DataBucket
+from infra.constructs.lustre import Lustre
+from infra.stacks.network import NetworkStack
+
+
+class StorageStack(cdk.Stack):
+    """dure-NAME-storage."""
+
+    def __init__(
+        self, scope: Construct, id: str, *, cluster: ClusterFile, network: NetworkStack, **options: Any
+    ) -> None:
+        super().__init__(scope, id, **options)
+        key = kms.Key.from_key_arn(self, "Key", network.key_arn)
+        self.bucket = DataBucket(self, "Data", key=key, keep=cluster.storage.on_down == "keep").bucket
+        self.lustre = Lustre(
+            self,
+            "Lustre",
+            cluster=cluster.name,
+            storage=cluster.storage,
+            subnet_id=network.subnets[cluster.home_zone],
+            security_group_id=network.groups.file_system.attr_group_id,
+            key_arn=network.key_arn,
+            bucket_name=self.bucket.bucket_name,
+        )
+        # FSx checks that it can reach the bucket, whose policy must stand by then
+        if self.bucket.policy is not None:
+            self.lustre.node.add_dependency(self.bucket.policy)
