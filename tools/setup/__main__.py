@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import json
 import os
 import platform
 import shutil
@@ -75,7 +76,10 @@ def main() -> int:
         except KeyboardInterrupt:
             print("setup: interrupted; run it again, it goes on where it stopped", file=sys.stderr)
             return 130
-    say(f"setup: all there ({time.monotonic() - started:.1f} s)")
+    seconds = time.monotonic() - started
+    (ROOT / "out/setup").mkdir(parents=True, exist_ok=True)
+    (ROOT / "out/setup/last.json").write_text(json.dumps({"seconds": round(seconds, 2)}) + "\n")
+    say(f"setup: all there ({seconds:.1f} s)")
     return 0
 
 
