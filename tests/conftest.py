@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import pytest_socket
+
+if TYPE_CHECKING:
+    from tests.cloud import Cloud
 
 UNIT = Path(__file__).parent / "unit"
 
@@ -30,3 +35,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_teardown() -> None:
     """Other tests get their sockets back."""
     pytest_socket._remove_restrictions()
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A local cloud of this test run, with nothing in it."""
+    from tests.cloud import Cloud
+
+    running = Cloud.start(tmp_path_factory.mktemp("cloud"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster(cloud: Cloud) -> Cloud:
+    """The same, with clusters/local.yaml deployed and its head answering. One for all tests that leave it as it was."""
+    cloud.deploy()
+    return cloud
