@@ -12,7 +12,7 @@ _FSX_DATA_ROLE = "role/aws-service-role/s3.data-source.lustre.fsx.amazonaws.com/
 
 
 class Encryption(Construct):
-    """A key that turns yearly. Its policy lets the account's IAM decide, plus the two services that call it themselves."""
+    """A key that turns yearly. Its policy lets the account's IAM decide, and two services that call it."""
 
     def __init__(self, scope: Construct, id: str, *, cluster: str) -> None:
         super().__init__(scope, id)

@@ -8,6 +8,7 @@ Every rule is listed in `RULES`, in a fixed order; docs/rules.md is made from th
 from __future__ import annotations
 
 from infra.config.rules.base import Finding, Rule
+from infra.config.rules.image import IMAGE
 from infra.config.rules.money import MONEY
 from infra.config.rules.network import NETWORK
 from infra.config.rules.queues import QUEUES
@@ -16,7 +17,7 @@ from infra.config.schema import ClusterFile
 
 __all__ = ["RULES", "Finding", "Rule", "check"]
 
-RULES: tuple[Rule, ...] = (*QUEUES, *STORAGE, *NETWORK, *MONEY)
+RULES: tuple[Rule, ...] = (*QUEUES, *STORAGE, *NETWORK, *IMAGE, *MONEY)
 
 
 def check(cluster: ClusterFile) -> list[Finding]:

@@ -63,6 +63,17 @@ class Rule:
         ]
 
 
+def rule(
+    id: str, *, why: str, source: str, severity: Severity = "error"
+) -> Callable[[Callable[[ClusterFile], Iterable[Found]]], Rule]:
+    """Make a rule of the function below it."""
+
+    def make(find: Callable[[ClusterFile], Iterable[Found]]) -> Rule:
+        return Rule(id=id, severity=severity, why=why, source=source, find=find)
+
+    return make
+
+
 def queues(cluster: ClusterFile) -> Iterator[tuple[KeyPath, Queue]]:
     """Every queue with its path."""
     for index, queue in enumerate(cluster.queues):
