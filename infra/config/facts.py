@@ -78,7 +78,8 @@ class LaunchTemplate:
 @dataclass(frozen=True)
 class Queue:
     """One Slurm partition. `memory_mib`, `cpus` and `gpus` are of one node; `idle_seconds` is the time until an
-    idle node is given back; `placement_group` is None where the nodes are spread."""
+    idle node is given back; `placement_group` is None where the nodes are spread.
+    `fallback_types` are tried in turn, from the same templates, when there is no capacity of `instance_type`."""
 
     name: str
     instance_type: str
@@ -92,6 +93,7 @@ class Queue:
     gpus: int
     placement_group: str | None
     launch_templates: tuple[LaunchTemplate, ...]
+    fallback_types: tuple[str, ...] = ()
 
     def node_names(self) -> tuple[str, ...]:
         """The names of all nodes that this queue may have: QUEUE-1 to QUEUE-MAX."""
@@ -124,6 +126,13 @@ class SlurmTimes:
 
 
 @dataclass(frozen=True)
+class Monitoring:
+    """How often the agents send metrics."""
+
+    interval_seconds: int = 60
+
+
+@dataclass(frozen=True)
 class Facts:
     """Everything that a deployed cluster says of itself."""
 
@@ -140,6 +149,7 @@ class Facts:
     metrics_namespace: str
     toolkit: Toolkit
     slurm: SlurmTimes
+    monitoring: Monitoring = Monitoring()
     version: int = VERSION
 
     @classmethod
@@ -193,11 +203,16 @@ class _Reader:
         for key in sorted(set(self._fields) - self._read):
             self._problems.append(f"{self._path}.{key}: unknown key; known: {', '.join(sorted(self._read))}")
 
+    def has(self, key: str) -> bool:
+        """Whether an optional key is there (it counts as known from then on)."""
+        self._read.add(key)
+        return key in self._fields
+
     def text(self, key: str) -> str:
         value = self._value(key)
         if isinstance(value, str) and value:
             return value
-        return self._refuse(key, value, "a text that is not empty", "")
+        return self.refuse(key, value, "a text that is not empty", "")
 
     def text_or_null(self, key: str) -> str | None:
         if self._fields.get(key, "") is None:
@@ -209,7 +224,7 @@ class _Reader:
         value = self._value(key)
         if isinstance(value, str) and value in allowed:
             return value
-        return self._refuse(key, value, "one of " + ", ".join(allowed), allowed[0])
+        return self.refuse(key, value, "one of " + ", ".join(allowed), allowed[0])
 
     def number(self, key: str, *, least: int = 0) -> int:
         value = self._value(key)
@@ -217,7 +232,7 @@ class _Reader:
             value = int(value)
         if isinstance(value, int) and not isinstance(value, bool) and value >= least:
             return value
-        return self._refuse(key, value, f"a whole number of at least {least}", least)
+        return self.refuse(key, value, f"a whole number of at least {least}", least)
 
     def truth(self, key: str) -> bool:
         value = self._value(key)
@@ -225,7 +240,7 @@ class _Reader:
             return bool(value == "true")
         if isinstance(value, bool):
             return value
-        return self._refuse(key, value, "true or false", False)
+        return self.refuse(key, value, "true or false", False)
 
     def section(self, key: str, read: Callable[[_Reader], _T]) -> _T:
         return read(_Reader(self._value(key), f"{self._path}.{key}", self._problems))
@@ -233,16 +248,22 @@ class _Reader:
     def sections(self, key: str, read: Callable[[_Reader], _T]) -> tuple[_T, ...]:
         value = self._value(key)
         if not isinstance(value, list):
-            return self._refuse(key, value, "a list", ())
+            return self.refuse(key, value, "a list", ())
         return tuple(
             read(_Reader(item, f"{self._path}.{key}[{index}]", self._problems)) for index, item in enumerate(value)
         )
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self._value(key)
+        if isinstance(value, list) and all(isinstance(item, str) and item for item in value):
+            return tuple(value)
+        return self.refuse(key, value, "a list of texts", ())
 
     def _value(self, key: str) -> Any:
         self._read.add(key)
         return self._fields.get(key, _MISSING)
 
-    def _refuse(self, key: str, value: object, needs: str, stand_in: _T) -> _T:
+    def refuse(self, key: str, value: object, needs: str, stand_in: _T) -> _T:
         if value is _MISSING:
             if self._is_object:
                 self._problems.append(f"{self._path}.{key}: missing, needs {needs}")
@@ -269,7 +290,7 @@ def _kind(value: object) -> str:
 def _facts(reader: _Reader) -> Facts:
     version = reader.number("version")
     if version != VERSION:
-        reader._refuse("version", version, f"{VERSION}; use the toolkit that deployed this cluster", VERSION)
+        reader.refuse("version", version, f"{VERSION}; use the toolkit that deployed this cluster", VERSION)
     facts = Facts(
         version=VERSION,
         name=reader.text("name"),
@@ -285,6 +306,7 @@ def _facts(reader: _Reader) -> Facts:
         metrics_namespace=reader.text("metrics_namespace"),
         toolkit=reader.section("toolkit", _toolkit),
         slurm=reader.section("slurm", _slurm),
+        monitoring=reader.section("monitoring", _monitoring) if reader.has("monitoring") else Monitoring(),
     )
     reader.done()
     return facts
@@ -328,6 +350,7 @@ def _queue(reader: _Reader) -> Queue:
         gpus=reader.number("gpus"),
         placement_group=reader.text_or_null("placement_group"),
         launch_templates=reader.sections("launch_templates", _launch_template),
+        fallback_types=reader.texts("fallback_types") if reader.has("fallback_types") else (),
     )
     reader.done()
     return value
@@ -352,6 +375,12 @@ def _log_groups(reader: _Reader) -> LogGroups:
 
 def _toolkit(reader: _Reader) -> Toolkit:
     value = Toolkit(bucket=reader.text("bucket"), key=reader.text("key"), sha256=reader.text("sha256"))
+    reader.done()
+    return value
+
+
+def _monitoring(reader: _Reader) -> Monitoring:
+    value = Monitoring(interval_seconds=reader.number("interval_seconds", least=1))
     reader.done()
     return value
 

@@ -201,6 +201,9 @@ class Budget(Section):
 class Monitoring(Section):
     """Logs, dashboard and alarms."""
 
+    interval_seconds: int = Field(
+        default=60, ge=1, le=60, description="How often each machine sends its metrics; below 60 they cost more."
+    )
     log_retention_days: Retention = Field(default=30, description="How long logs are kept.")
     alarm_email: str | None = Field(
         default=None,

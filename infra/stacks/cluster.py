@@ -146,6 +146,7 @@ class ClusterStack(cdk.Stack):
             gpus=instance_type.gpus,
             placement_group=group,
             launch_templates=tuple(templates),
+            fallback_types=queue.fallback_types,
         )
 
     def _log_groups(self) -> list[cdk.CfnResource]:
@@ -191,6 +192,7 @@ class ClusterStack(cdk.Stack):
                 resume_timeout_seconds=cluster.slurm.resume_timeout_seconds,
                 suspend_timeout_seconds=cluster.slurm.suspend_timeout_seconds,
             ),
+            monitoring=facts.Monitoring(interval_seconds=cluster.monitoring.interval_seconds),
         )
 
     def _head(self, interface: HeadInterface, *, node_role_arn: str) -> Head:
