@@ -1,0 +1,140 @@
+"""Start one rank of a distributed program from Slurm's environment, whatever its framework.
+
+    srun python -m training.launch -- python -m training.pretrain ...          Horovod over Gloo, no ssh, no MPI
+    srun python -m training.launch --framework torch -- python my_training.py  what torchrun would set
+    python -m training.launch --local 2 -- python -m training.pretrain ...     two ranks here, without Slurm
+
+Side effects: sets variables and becomes the command (exec). Rank 0 of Horovod stays as the parent of its command and
+serves the rendezvous. Threads: OMP_NUM_THREADS becomes cores / ranks of the node and OMP_WAIT_POLICY=PASSIVE, unless
+they are set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from training.command import run
+from training.errors import LaunchError, SettingsError
+from training.launching import environment as env
+from training.launching.network import interface_of, local_address_towards, wait_for_port
+from training.launching.place import Place, from_slurm
+from training.launching.rendezvous import serve
+from training.launching.slurm import address_of_first_node
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m training.launch", description="Start one rank of a distributed program."
+    )
+    p.add_argument("--framework", choices=("horovod", "torch"), default="horovod")
+    p.add_argument(
+        "--local",
+        type=int,
+        metavar="N",
+        help="start N ranks on this machine instead of reading Slurm's environment",
+    )
+    p.add_argument("--port", type=int, help="port of rank 0 (default: a function of the job's number)")
+    p.add_argument("--timeout", type=float, default=300.0, help="seconds to wait for rank 0")
+    p.add_argument("command", nargs="+", help="-- and the command of a rank")
+    return p
+
+
+def rank_environment(
+    place: Place, *, framework: str, base: Mapping[str, str], port: int, timeout: float
+) -> dict[str, str]:
+    """Variables to add for this rank, found out from the network: the address of rank 0 and the "
+    "interface towards it."""
+    if place.size == 1 and framework == "horovod":
+        return env.threads(place, base=base, cores=len(os.sched_getaffinity(0)), cpu_flags=cpu_flags())
+    interface = interface_of(local_address_towards(place.master, port=port, timeout=timeout))
+    make = env.horovod if framework == "horovod" else env.torch
+    return {
+        **make(place, port=port, interface=interface),
+        **env.threads(place, base=base, cores=len(os.sched_getaffinity(0)), cpu_flags=cpu_flags()),
+    }
+
+
+def cpu_flags() -> frozenset[str]:
+    """Instruction sets of this machine's first processor; empty where /proc/cpuinfo does not say."""
+    for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+        if line.startswith("flags"):
+            return frozenset(line.split(":", 1)[1].split())
+    return frozenset()
+
+
+def start(place: Place, command: Sequence[str], *, framework: str, port: int, timeout: float) -> int:
+    """Run this rank's command; returns only where this process stays its parent."""
+    added = rank_environment(place, framework=framework, base=os.environ, port=port, timeout=timeout)
+    full = {**os.environ, **added}
+    if framework == "horovod" and place.size > 1:
+        if place.rank == 0:
+            with serve(place.plan(), address=place.master, port=port):
+                return supervise([subprocess.Popen(command, env=full)])
+        wait_for_port(place.master, port=port, timeout=timeout)
+    try:
+        os.execvpe(command[0], list(command), full)
+    except OSError as error:
+        raise LaunchError(f"cannot start {command[0]}: {error.strerror}") from error
+
+
+def supervise(children: list[subprocess.Popen[bytes]]) -> int:
+    """Pass signals on, wait for all; when one fails, end the others. The first bad exit code (128 + signal for a
+    killed one), or 0.
+    """
+
+    def forward(number: int, frame: object) -> None:
+        del frame
+        for child in children:
+            if child.poll() is None:
+                child.send_signal(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, forward)
+    left, code = {child.pid: child for child in children}, 0
+    while left:
+        pid, status = os.wait()
+        child = left.pop(pid, None)
+        if child is None:
+            continue
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode and not code:
+            code = child.returncode if child.returncode > 0 else 128 - child.returncode
+            for other in left.values():
+                other.terminate()
+    return code
+
+
+def start_local(size: int, command: Sequence[str], *, framework: str, port: int, timeout: float) -> int:
+    """Start `size` ranks on this machine and wait for them."""
+    places = [
+        Place(rank=rank, local_rank=rank, node=0, tasks_per_node=(size,), master="localhost") for rank in range(size)
+    ]
+    with serve(places[0].plan(), address="localhost", port=port) if framework == "horovod" else nullcontext():
+        children = []
+        for place in places:
+            added = rank_environment(place, framework=framework, base=os.environ, port=port, timeout=timeout)
+            children.append(subprocess.Popen(command, env={**os.environ, **added}))
+        return supervise(children)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point."""
+    args = parser().parse_args(argv)
+    if args.local is not None and args.local < 1:
+        raise SettingsError(f"--local is {args.local}, must be at least 1")
+    port = args.port or env.default_port(os.environ)
+    if args.local is not None:
+        return start_local(args.local, args.command, framework=args.framework, port=port, timeout=args.timeout)
+    place = from_slurm(os.environ, master=lambda: address_of_first_node(os.environ))
+    return start(place, args.command, framework=args.framework, port=port, timeout=args.timeout)
+
+
+if __name__ == "__main__":
+    run(main)

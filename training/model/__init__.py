@@ -1,0 +1,1 @@
+"""The language model: its configuration, its network on MXNet, and the folder it is kept in."""
