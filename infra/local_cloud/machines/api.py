@@ -68,8 +68,16 @@ class Machines(Protocol):
     def state(self, instance_id: str) -> MachineState | None:
         """How the machine is; "stopped" when it ended by itself and was not terminated yet; None for an unknown one."""
 
-    def run(self, instance_id: str, *, argv: Sequence[str], env: Mapping[str, str], stdout: Path, stderr: Path,
-            timeout: float) -> int:
+    def run(
+        self,
+        instance_id: str,
+        *,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        stdout: Path,
+        stderr: Path,
+        timeout: float,
+    ) -> int:
         """Run a command as root on the machine, as its SSM agent would, and return its exit code (128+N by signal N).
 
         Waits up to 30 s for the machine to be up (else `MachineError`) and for the process, not its orphans. `env` is

@@ -1,0 +1,192 @@
+"""The machines of one local cloud: `api.Machines` on this host."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from infra.local_cloud.devices.lustre import FileSystems
+from infra.local_cloud.devices.metadata import MetadataServer
+
+from . import image
+from .api import API_ADDRESS, METADATA_ADDRESS, MachineError, MachineSpec, MachineState, WsgiApp
+from .inside.plan import Bind
+from .inside.programs import FOLDER
+from .machine import Machine
+from .network import Router
+from .root import Host, machine_plan
+
+BOOTS_AT_ONCE = 4
+
+
+class LocalMachines:
+    """Everything lies below `state`: machines/ID (console, log), fsx/ID, image, events.jsonl."""
+
+    def __init__(self, *, state: Path, port: int, host: Host, repository: Path, binds: Sequence[Bind],
+                 serve: Callable[[Any, WsgiApp], None], now: Callable[[], float] = time.time) -> None:
+        self.on_exit: Callable[[str], None] | None = None
+        self._state, self._port, self._host, self._repository = state, port, host, repository
+        self._binds, self._serve, self._now = tuple(binds), serve, now
+        self._machines: dict[str, Machine] = {}
+        self._by_address: dict[str, Machine] = {}
+        self._lock = threading.Lock()
+        self._router = Router()
+        self._file_systems = FileSystems(state / "fsx")
+        self._layer: Path | None = None
+        self._metadata: MetadataServer | None = None
+        # PDEATHSIG follows the thread: these live until the process ends, whatever is shut down.
+        self._boots = ThreadPoolExecutor(BOOTS_AT_ONCE, thread_name_prefix="boot")
+        self._stopped = False
+
+    # --- life of the whole
+
+    def start(self) -> None:
+        """See `Machines.start`. Raises `MachineError`."""
+        for name in ("machines", "fsx"):
+            (self._state / name).mkdir(parents=True, exist_ok=True)
+        self._router.start()
+        console = self._state / "image.log"
+        self._layer = self._boots.submit(image.build, self._state / "image", host=self._host, repository=self._repository,
+                                         console=console).result()
+        listener = self._router.listen(METADATA_ADDRESS, 80)
+        self._metadata = MetadataServer(listener, self._spec_at, now=self._now)
+        threading.Thread(target=self._metadata.serve_forever, name="metadata", daemon=True).start()
+
+    def stop(self) -> None:
+        """See `Machines.stop`."""
+        with self._lock:
+            if self._stopped:
+                return
+            self._stopped = True
+            left = list(self._machines)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(self.terminate, left))
+        if self._metadata is not None:
+            self._metadata.shutdown()
+            self._metadata.server_close()
+        self._router.stop()
+
+    def serve_api(self, app: WsgiApp) -> None:
+        """See `Machines.serve_api`."""
+        self._serve(self._router.listen(API_ADDRESS, self._port), app)
+
+    # --- machines
+
+    def launch(self, spec: MachineSpec) -> None:
+        """See `Machines.launch`. Raises `MachineError` for an address or id in use, or when nothing may start any more."""
+        folder = self._state / "machines" / spec.instance_id
+        if self._layer is None or self._stopped:
+            raise MachineError(f"{spec.instance_id} can't be launched: the local cloud is not running")
+        plan = machine_plan(spec, host=self._host, folder=folder, image=self._layer, binds=self._binds,
+                            endpoint=f"http://{API_ADDRESS}:{self._port}")
+        machine = Machine(spec, folder=folder, plan=plan, find_mount=self._file_systems.find, log=self.log)
+        with self._lock:
+            if spec.instance_id in self._machines or spec.private_ip in self._by_address:
+                raise MachineError(f"{spec.instance_id} or its address {spec.private_ip} is in use by another machine")
+            self._machines[spec.instance_id] = self._by_address[spec.private_ip] = machine
+        (folder / "log").mkdir(parents=True, exist_ok=True)
+        self.log("launch", id=spec.instance_id, ip=spec.private_ip, type=spec.instance_type)
+        self._boots.submit(self._boot, machine)
+
+    def terminate(self, instance_id: str) -> None:
+        """See `Machines.terminate`."""
+        self._end(instance_id, Machine.shut_down, "terminate")
+
+    def crash(self, instance_id: str) -> None:
+        """See `Machines.crash`."""
+        self._end(instance_id, Machine.crash, "crash")
+
+    def state(self, instance_id: str) -> MachineState | None:
+        """See `Machines.state`."""
+        with self._lock:
+            machine = self._machines.get(instance_id)
+        return machine.state if machine else None
+
+    def run(self, instance_id: str, *, argv: Sequence[str], env: Mapping[str, str], stdout: Path, stderr: Path,
+            timeout: float) -> int:
+        """See `Machines.run`."""
+        with self._lock:
+            machine = self._machines.get(instance_id)
+        if machine is None:
+            raise MachineError(f"there is no machine {instance_id}")
+        return machine.run(argv, env=env, stdout=stdout, stderr=stderr, timeout=timeout)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """What `status` shows of each machine."""
+        with self._lock:
+            machines = list(self._machines.values())
+        return [{"id": m.spec.instance_id, "ip": m.spec.private_ip, "type": m.spec.instance_type, "state": m.state, "pid": m.pid,
+                 "boot_seconds": round(m.boot_seconds, 3), "user_data": m.user_data_code, "folder": str(m.folder)}
+                for m in machines]
+
+    def _boot(self, machine: Machine) -> None:
+        try:
+            if self._layer is None:
+                raise MachineError("there is no image")
+            machine.boot(self._router, programs=self._layer / FOLDER.lstrip("/"))
+            self.log("up", id=machine.spec.instance_id, seconds=round(machine.boot_seconds, 3), pid=machine.pid)
+        except Exception as error:  # whatever it was, the machine did not boot, and EC2 must hear of it
+            self.log("boot failed", id=machine.spec.instance_id, error=f"{type(error).__name__}: {error}")
+        threading.Thread(target=self._follow, args=(machine,), name=machine.spec.instance_id, daemon=True).start()
+
+    def _follow(self, machine: Machine) -> None:
+        machine.listen()
+        with self._lock:
+            callback = self.on_exit if machine.wanted and not self._stopped else None
+        self.log("down", id=machine.spec.instance_id, by_itself=callback is not None)
+        if callback is not None:
+            callback(machine.spec.instance_id)
+
+    def _end(self, instance_id: str, how: Callable[[Machine], None], event: str) -> None:
+        with self._lock:
+            machine = self._machines.get(instance_id)
+        if machine is None:
+            return
+        self.log(event, id=instance_id)
+        how(machine)
+        with self._lock:
+            self._machines.pop(instance_id, None)
+            if self._by_address.get(machine.spec.private_ip) is machine:
+                del self._by_address[machine.spec.private_ip]
+
+    def _spec_at(self, address: str) -> MachineSpec | None:
+        with self._lock:
+            machine = self._by_address.get(address)
+        return machine.spec if machine else None
+
+    # --- file systems
+
+    def add_file_system(self, file_system_id: str, *, dns_name: str, mount_name: str) -> Path:
+        """See `Machines.add_file_system`."""
+        return self._file_systems.add(file_system_id, dns_name=dns_name, mount_name=mount_name)
+
+    def set_file_system_available(self, file_system_id: str, available: bool) -> None:
+        """See `Machines.set_file_system_available`."""
+        self._file_systems.set_available(file_system_id, available)
+
+    def remove_file_system(self, file_system_id: str) -> None:
+        """See `Machines.remove_file_system`."""
+        self._file_systems.remove(file_system_id)
+
+    def log(self, event: str, **values: Any) -> None:
+        """One line in events.jsonl."""
+        line = json.dumps({"time": round(self._now(), 3), "event": event, **values})
+        with self._lock, (self._state / "events.jsonl").open("a") as file:
+            file.write(line + "\n")
+
+
+def clean(state: Path) -> None:
+    """Make a state folder ready for a new start; what the last machines wrote stays readable in machines.previous."""
+    shutil.rmtree(state / "machines.previous", ignore_errors=True)
+    if (state / "machines").is_dir():
+        (state / "machines").rename(state / "machines.previous")
+    for name in ("fsx", "image"):
+        shutil.rmtree(state / name, ignore_errors=True)
+    for name in ("cloud.json", "image.log", "events.jsonl"):
+        (state / name).unlink(missing_ok=True)
