@@ -115,6 +115,8 @@ def run(options: Options, *, say: Callable[[str], None]) -> None:
         local.clean(options.state)
         own_mounts()
         machines = _machines(options, port)
+        for text in absent(options):
+            say(f"warning: {text}")
         try:
             say("making the machines' image and network")
             machines.start()
@@ -127,6 +129,14 @@ def run(options: Options, *, say: Callable[[str], None]) -> None:
             say("stopping")
         finally:
             machines.stop()
+
+
+def absent(options: Options) -> list[str]:
+    """What an AMI would hold and this repository does not have yet."""
+    found = [f"{source} is missing: machines have no {target}" for source, target in options.binds if not source.is_dir()]
+    if not (options.repository / "ami" / "install.sh").exists():
+        found.append("ami/install.sh is missing: machines have none of our own programs")
+    return found
 
 
 def _machines(options: Options, port: int) -> local.LocalMachines:

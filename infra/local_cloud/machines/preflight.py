@@ -19,7 +19,7 @@ IDS_NEEDED = 65536
 _TRIAL = """
 mount -t tmpfs trial "$1" && cd "$1" && mkdir upper work root &&
 mount -t overlay -o "lowerdir=/,upperdir=upper,workdir=work$2" trial root && mount -t proc proc root/proc &&
-mount -t sysfs sysfs root/sys && ip link add trial type bridge && ip link add a type veth peer name b
+mount -t sysfs sysfs root/sys && ip link add trial0 type bridge && ip link add trial1 type veth peer name trial2
 """
 
 
