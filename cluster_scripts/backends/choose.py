@@ -6,10 +6,9 @@ An adapter's module is imported only when it is chosen: boto3 and paramiko are s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from cluster_scripts.jobs.model import LogEvent
-from cluster_scripts.jobs.ports import Cluster
+from cluster_scripts.backends.reached import ReachedCluster
 
 if TYPE_CHECKING:
     from cluster_scripts.backends.aws.cluster import AwsCluster
@@ -26,23 +25,6 @@ class Target:
     cluster: str | None = None
     region: str | None = None
     ssh: str | None = None
-
-
-class ReachedCluster(Cluster, Protocol):
-    """What every adapter gives beyond the port."""
-
-    @property
-    def name(self) -> str:
-        """How the cluster is called."""
-        ...
-
-    def caller(self) -> str:
-        """Who asks, as the other side sees it: an ARN, or user@host."""
-        ...
-
-    def last_lines(self, id: str, count: int) -> tuple[LogEvent, ...]:
-        """The last lines of a job's output so far, oldest first, at most `count`."""
-        ...
 
 
 def open_cluster(target: Target) -> ReachedCluster:

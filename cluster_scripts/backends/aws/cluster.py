@@ -12,13 +12,17 @@ from cluster_scripts.backends.aws.command import Asking
 from cluster_scripts.backends.aws.errors import translating
 from cluster_scripts.backends.aws.facts import load_facts
 from cluster_scripts.backends.aws.head import head_instance
-from cluster_scripts.backends.aws.logs import JobLogs
+from cluster_scripts.backends.aws.logs import JobLogs, is_end
 from cluster_scripts.backends.aws.session import Aws
 from cluster_scripts.backends.aws.waiting import SYSTEM_CLOCK, Clock
-from cluster_scripts.jobs.errors import InvalidArgument, NoSuchQueue, UnexpectedAnswer, Unreachable
+from cluster_scripts.backends.reached import QueueLimits, check_queue
+from cluster_scripts.jobs.errors import InvalidArgument, UnexpectedAnswer, Unreachable
 from cluster_scripts.jobs.model import Job, LogEvent, LogPage, Node
 from cluster_scripts.jobs.spec import JOB_ID, JobSpec
 from infra.config.facts import Facts
+
+# the agent looks every second, and CloudWatch Logs shows an event some seconds after it took it
+DRAIN_SECONDS = 20.0
 
 
 def _new_id() -> str:
@@ -49,6 +53,10 @@ class AwsCluster:
     def name(self) -> str:
         return self.facts.name
 
+    @property
+    def drain_seconds(self) -> float:
+        return DRAIN_SECONDS
+
     def caller(self) -> str:
         """The ARN of who runs this program, as AWS sees it."""
         with translating("asking AWS who you are"):
@@ -58,7 +66,7 @@ class AwsCluster:
         """See the port. Side effects: an object for the specification, one for the code unless it is there."""
         if (spec.code is None) != (code is None):
             raise InvalidArgument("an archive belongs to a specification with code, and only to one")
-        self._check_queue(spec)
+        check_queue(spec.queue, nodes=spec.nodes, queues=self.queues())
         if spec.code is not None and code is not None:
             self.bucket.put_file_once(spec.code.key, code)
         key = f"{SPECS}/{self._new_id()}.json"
@@ -81,20 +89,20 @@ class AwsCluster:
     def log_events(self, id: str, *, cursor: str | None) -> LogPage:
         return self._logs.page(_checked(id), cursor)
 
+    @property
+    def marks_log_end(self) -> bool:
+        return True
+
+    def is_log_end(self, event: LogEvent) -> bool:
+        return is_end(event)
+
     def last_lines(self, id: str, count: int) -> tuple[LogEvent, ...]:
         """The last lines of a job's output so far, at most `count`."""
         return self._logs.last(_checked(id), count)
 
-    def _check_queue(self, spec: JobSpec) -> None:
-        """Refuse before anything is sent what the facts show to be impossible."""
-        known = {queue.name: queue for queue in self.facts.queues}
-        if spec.queue not in known:
-            raise NoSuchQueue(f"cluster {self.name!r} has no queue {spec.queue!r}; it has {', '.join(known)}")
-        if spec.nodes > known[spec.queue].max:
-            raise InvalidArgument(
-                f"{spec.nodes} nodes were asked for, queue {spec.queue!r} has at most {known[spec.queue].max}; "
-                "ask for fewer, or raise `max` in the cluster file and deploy it"
-            )
+    def queues(self) -> tuple[QueueLimits, ...]:
+        """The queues of the facts, in the cluster file's order."""
+        return tuple(QueueLimits(name=q.name, nodes=q.max, gpus=q.gpus) for q in self.facts.queues)
 
     def _ask(self, verb: str, argument: str = "") -> dict[str, Any]:
         if self._head is None:

@@ -87,16 +87,6 @@ UNAVAILABLE = frozenset(
         "ServiceUnavailableException",
     }
 )
-    {
-        "ServiceUnavailable",
-        "ServiceUnavailableException",
-        "InternalError",
-        "InternalFailure",
-        "InternalServerError",
-        "503",
-        "500",
-    }
-)
 
 NO_CREDENTIALS = (
     boto.NoCredentialsError,
@@ -125,7 +115,7 @@ def translated(error: boto.ClientError | boto.BotoCoreError, doing: str) -> Dure
         return Refused(
             f"{doing}: no usable AWS credentials ({error}); run `aws configure` or `aws sso login`, or set AWS_PROFILE"
         )
-    if isinstance(error, boto.HTTPClientError):
+    if isinstance(error, boto.HTTPClientError | boto.ConnectionError):
         return Unreachable(
             f"{doing}: AWS did not answer ({error}); check the network, the proxy and the region, then try again"
         )

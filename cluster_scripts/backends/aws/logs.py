@@ -15,6 +15,15 @@ from cluster_scripts.jobs.model import LogEvent, LogPage
 if TYPE_CHECKING:
     from mypy_boto3_logs.type_defs import OutputLogEventTypeDef
 
+#: How the message begins of the event that ends a job's log: one JSON object, put by the agent on the head once the
+#: job is over and all its output was sent. A job that is started again writes on behind it.
+END_MARK = '{"dure":"end-of-log"'
+
+
+def is_end(event: LogEvent) -> bool:
+    """Whether the event is the end mark and not a line of the job's."""
+    return event.message.startswith(END_MARK)
+
 
 @dataclass(frozen=True)
 class JobLogs:
@@ -48,17 +57,21 @@ class JobLogs:
         with translating(f"reading the log {self.group}/{stream}"):
             try:
                 answer = self.aws.logs.get_log_events(
-                    logGroupName=self.group, logStreamName=stream, startFromHead=False, limit=count
+                    logGroupName=self.group, logStreamName=stream, startFromHead=False, limit=count + 1
                 )
             except ClientError as error:
                 if code_of(error) != "ResourceNotFoundException":
                     raise
                 return ()
-        return _events(answer["events"])
+        return tuple(event for event in _events(answer["events"]) if not is_end(event))[-count:]
 
 
 def _events(found: Iterable[OutputLogEventTypeDef]) -> tuple[LogEvent, ...]:
     return tuple(
-        LogEvent(timestamp_ms=event.get("timestamp", 0), message=event.get("message", "").rstrip("\n"))
-        for event in found
+        LogEvent(timestamp_ms=event.get("timestamp", 0), message=_line(event.get("message", ""))) for event in found
     )
+
+
+def _line(message: str) -> str:
+    """The line of a message: CloudWatch refuses empty ones, so an empty line travels as one space."""
+    return "" if message == " " else message.rstrip("\n")
