@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -26,7 +27,7 @@ def load_nvml() -> Any:
 
 
 class Gpus:
-    """All GPUs of the machine. nvml: the module pynvml, or None. note: takes one line of text, of a Xid or a failure."""
+    """All GPUs of the machine. nvml: the module pynvml, or None. note: takes a line about a Xid or a failure."""
 
     def __init__(self, nvml: Any, note: Callable[[str], None]) -> None:
         self._nvml = nvml
@@ -70,16 +71,20 @@ class Gpus:
         except nvml.NVMLError:  # no driver, no GPU: asked again at the next sample, which costs nothing
             self._handles = {}
             return False
+        if not self._handles:
+            self._shut()
+            return False
         self._watch_events()
-        return bool(self._handles)
+        return True
 
     def _close(self) -> None:
         self._note("no GPU answers any more: opening NVML again")
         self._handles, self._events, self._ecc_before = {}, None, {}
-        try:
+        self._shut()
+
+    def _shut(self) -> None:
+        with suppress(self._nvml.NVMLError):
             self._nvml.nvmlShutdown()
-        except self._nvml.NVMLError:
-            return
 
     def _read(self, handle: Any) -> dict[str, float]:
         nvml = self._nvml

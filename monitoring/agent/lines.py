@@ -60,7 +60,7 @@ def _next_piece(data: bytes, start: int, *, final: bool) -> _Piece | None:
         return _Piece(newline, newline + 1, False)
     rest = data[start : start + MAX_MESSAGE_BYTES]
     if final or len(rest) == MAX_MESSAGE_BYTES:
-        taken = len(rest) - _missing_tail(rest) or len(rest)
+        taken = len(rest) - _missing_tail(rest) or (0 if start else len(rest))
     else:
         # Every state of a progress bar but the newest is complete. A \r at the very end may be half of a line end.
         taken = rest.rfind(b"\r", 0, max(0, len(rest) - 1)) + 1

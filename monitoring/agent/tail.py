@@ -33,7 +33,7 @@ class Position:
 
 
 def load_position(path: Path) -> Position | None:
-    """The position noted at `path`; None if there is none or it can't be used (then the file is sent from its start)."""
+    """The position noted at `path`; None if there is none, or none of use (the file is then sent anew)."""
     try:
         return Position(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
