@@ -1,7 +1,7 @@
 """Errors that the local cloud answers with.
 
-    AwsError            an AWS error by code and message, as the service would give it
-    └── NotModelled     the local cloud does not know this API, type or property: 501, never a guess
+AwsError            an AWS error by code and message, as the service would give it
+└── NotModelled     the local cloud does not know this API, type or property: 501, never a guess
 """
 
 from __future__ import annotations

@@ -41,9 +41,7 @@ class Loopback:
         """A boto3 client for a service and region, made once."""
         with self._lock:
             if (service, region) not in self._clients:
-                config = Config(
-                    retries={"max_attempts": 0}, s3={"addressing_style": "path"}, inject_host_prefix=False
-                )
+                config = Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"}, inject_host_prefix=False)
                 made = self._session.client(service, region_name=region, endpoint_url=ENDPOINT, config=config)
                 made.meta.events.register("before-send", self._send)
                 self._clients[service, region] = made

@@ -128,7 +128,9 @@ def _constraints(value: Any, shape: Any, path: str) -> list[str]:
     return []
 
 
-def answer(service: str, operation: str | None, environ: Mapping[str, Any], result: Any) -> tuple[int, list[tuple[str, str]], bytes]:
+def answer(
+    service: str, operation: str | None, environ: Mapping[str, Any], result: Any
+) -> tuple[int, list[tuple[str, str]], bytes]:
     """Status, headers and body of a result or of an `AwsError`, in the protocol that the request came in."""
     model = get_service_model(service)
     content_type = str(environ.get("CONTENT_TYPE", ""))

@@ -1,0 +1,76 @@
+"""Puts the API together: gateway, plug-ins, moto's own app."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from infra.local_cloud.aws import cloudformation, ec2, fsx, images, pins, s3, ssm
+from infra.local_cloud.aws.catalogue import STOCK
+from infra.local_cloud.aws.cloud import Cloud
+from infra.local_cloud.aws.cloudformation.api import OPERATIONS as CLOUDFORMATION
+from infra.local_cloud.aws.ec2 import instances, network
+from infra.local_cloud.aws.gateway import Gateway
+from infra.local_cloud.aws.operations import Operations
+from infra.local_cloud.machines.api import Machines
+
+PLUGINS: tuple[Operations, ...] = (CLOUDFORMATION, ec2.OPERATIONS, fsx.OPERATIONS, ssm.OPERATIONS)
+PREPARATIONS = {
+    ("ec2", "DescribeInstances"): instances.refresh_states,
+    ("ec2", "DescribeInstanceStatus"): instances.refresh_states,
+    ("ec2", "CreateTags"): instances.refresh_states,
+    ("ec2", "DeleteSubnet"): network.refuse_used_subnet,
+    ("ec2", "DeleteSecurityGroup"): network.refuse_used_group,
+    ("ec2", "DeleteVpc"): network.refuse_used_vpc,
+}
+OBSERVERS = {
+    ("s3", "PutObject"): s3.object_written,
+    ("s3", "CopyObject"): s3.object_written,
+    ("s3", "CompleteMultipartUpload"): s3.object_written,
+    ("s3", "DeleteObject"): s3.object_deleted,
+    ("s3", "DeleteObjects"): s3.objects_deleted,
+}
+
+__all__ = ["build_app", "build_cloud", "cloudformation"]
+
+
+def build_app(machines: Machines, *, state: Path, port: int) -> Gateway:
+    """The WSGI app that answers the AWS API, tied to `machines`.
+
+    `state` is a folder for records, command output and large objects; `port` the one that the server listens on.
+    Side effects: sets `machines.on_exit`; points tempfile at `state` for S3's objects; replaces what `pins` lists.
+    Raises RuntimeError when moto is not the one that the plug-ins were written against.
+    """
+    return build_cloud(machines, state=state, port=port)[1]
+
+
+def build_cloud(machines: Machines, *, state: Path, port: int) -> tuple[Cloud, Gateway]:
+    """`build_app`, with the `Cloud` that tests look into."""
+    problems = pins.check()
+    if problems:
+        raise RuntimeError("moto is not the one that the local cloud was written against: " + "; ".join(problems))
+    moto_app = _moto_app(state)
+    s3.install()
+    cloud = Cloud(machines, state=state, port=port)
+    gateway = Gateway(
+        cloud, moto_app=moto_app, stock=STOCK, plugins=PLUGINS, preparations=PREPARATIONS, observers=OBSERVERS
+    )
+    cloud.connect(gateway)
+    machines.on_exit = lambda instance_id: instances.machine_ended(cloud, instance_id)
+    images.register()
+    return cloud, gateway
+
+
+def _moto_app(state: Path) -> Any:
+    """moto's own WSGI app, its settings made before its modules read them."""
+    import tempfile
+
+    state.mkdir(parents=True, exist_ok=True)
+    objects = state / "objects"
+    objects.mkdir(exist_ok=True)
+    tempfile.tempdir = str(objects)  # S3 objects over the buffer's size spill into unnamed files here
+    os.environ.setdefault("MOTO_S3_DEFAULT_KEY_BUFFER_SIZE", str(256 * 1024))
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    return DomainDispatcherApplication(create_backend_app)

@@ -1,0 +1,14 @@
+"""EC2: what makes an instance a machine, and the few things that moto lacks or gets wrong.
+
+launch.py      pure: a RunInstances request and its launch template become one description
+instances.py   RunInstances, TerminateInstances, states that follow the machine
+interfaces.py  network interfaces with addresses that are really reserved
+metadata.py    the instance metadata tree
+placement.py   placement groups
+network.py     deletions that AWS refuses while something depends on them
+"""
+
+from infra.local_cloud.aws.ec2 import instances, interfaces, network, placement
+from infra.local_cloud.aws.ec2.table import OPERATIONS
+
+__all__ = ["OPERATIONS", "instances", "interfaces", "network", "placement"]

@@ -1,0 +1,81 @@
+"""EC2's table of operations, its state, and the way to moto's backend."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from infra.local_cloud.aws.cloud import ACCOUNT
+from infra.local_cloud.aws.errors import AwsError
+from infra.local_cloud.aws.operations import Operations
+from moto.ec2.models import ec2_backends
+
+OPERATIONS = Operations("ec2")
+
+
+@dataclass
+class Launched:
+    """What we know of an instance beyond moto's object."""
+
+    user_data: bytes
+    market: str
+    shutdown: str
+    expires: float = 0.0
+    credentials: str = ""
+
+
+class Ec2State:
+    """Our EC2 state of one region."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.placement_groups: dict[str, dict[str, Any]] = {}
+        self.launched: dict[str, Launched] = {}
+        self.tokens: dict[str, str] = {}  # ClientToken -> reservation id
+        self.hidden_until: dict[str, float] = {}
+
+
+@dataclass
+class Faults:
+    """Scripted refusals, set by tests and rehearsals; the defaults refuse nothing."""
+
+    capacity: dict[str, int] = field(default_factory=dict)  # instance type -> instances still to be had
+    hide_new_instances: float = 0.0  # seconds in which describe does not know a new instance yet
+
+
+def backend(region: str) -> Any:
+    """moto's EC2 backend of a region."""
+    return ec2_backends[ACCOUNT][region]
+
+
+def dry_run(params: dict[str, Any]) -> None:
+    """Answer a DryRun request as EC2 does: with an error that says that it would have worked."""
+    if params.get("DryRun"):
+        message = "Request would have succeeded, but DryRun flag is set."
+        raise AwsError("DryRunOperation", message, status=412)
+
+
+def tags_of(params: dict[str, Any], kind: str) -> dict[str, str]:
+    """The tags that a request's TagSpecifications give to one kind of resource."""
+    found: dict[str, str] = {}
+    for spec in params.get("TagSpecifications", []):
+        if spec.get("ResourceType") == kind:
+            found.update({tag["Key"]: tag.get("Value", "") for tag in spec.get("Tags", [])})
+    return found
+
+
+def decode_user_data(text: str | None) -> bytes:
+    """User data as the instance sees it. Raises InvalidUserData.Malformed as EC2 does."""
+    if not text:
+        return b""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise AwsError("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.") from error
+    if len(data) > 16 * 1024:
+        raise AwsError("InvalidParameterValue", "User data is limited to 16384 bytes")
+    return data
+
+
