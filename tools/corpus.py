@@ -1,11 +1,10 @@
 """Korean text that any user can get: the LibreOffice help in Korean, from Debian's or Ubuntu's own package.
 
-    python -m tools.corpus --out FOLDER [--held-out FRACTION]
+    python -m tools.corpus --out FILE
 
 Downloads `libreoffice-help-ko` (MPL-2.0, The Document Foundation and contributors) with `apt-get download`, unpacks it
-beside the download (nothing is installed, no root is needed), and writes one document a line: `train.txt` and
-`heldout.txt`. Which documents are held out depends on their text alone, so it is the same on every machine with the
-same package. The download is kept in the user's cache.
+beside the download (nothing is installed, no root is needed), and writes one document a line. Which documents are held
+out is the trainer's business. The download is kept in the user's cache.
 """
 
 from __future__ import annotations
@@ -95,11 +94,6 @@ def documents(folder: Path) -> Iterator[str]:
             yield " ".join(fresh)
 
 
-def is_held_out(document: str, fraction: float) -> bool:
-    """A pure function of the document's text."""
-    return int.from_bytes(hashlib.blake2b(document.encode(), digest_size=4).digest(), "big") < fraction * 2**32
-
-
 def download(cache: Path) -> Path:
     """The package file, from the cache or by apt-get.
 
@@ -131,38 +125,30 @@ def write(name: Path, lines: list[str]) -> None:
     temporary.rename(name)
 
 
-def build(out: Path, *, cache: Path, held_out: float) -> tuple[int, int]:
-    """Makes the corpus; returns the bytes of its training and held-out parts."""
+def build(out: Path, *, cache: Path) -> int:
+    """Makes the corpus; returns its size in bytes. Errors: CorpusError."""
     package = download(cache)
     with tempfile.TemporaryDirectory(dir=cache, prefix="unpacking-") as scratch:
         subprocess.run(["dpkg", "-x", str(package), scratch], check=True)
         texts = list(documents(Path(scratch) / "usr/share/libreoffice/help/ko"))
     if not texts:
         raise CorpusError(f"{package.name} holds no Korean pages where they were expected; remove it from {cache}")
-    parts: dict[bool, list[str]] = {False: [], True: []}
-    for text in texts:
-        parts[is_held_out(text, held_out)].append(text)
-    write(out / "train.txt", parts[False])
-    write(out / "heldout.txt", parts[True])
-    return tuple(sum(len(t.encode()) + 1 for t in parts[kind]) for kind in (False, True))  # type: ignore[return-value]
+    write(out, texts)
+    return out.stat().st_size
 
 
 def main() -> int:
     """Exit codes: 0 done; 1 the corpus could not be had."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.corpus", description=__doc__.splitlines()[0] if __doc__ else ""
-    )
+    parser = argparse.ArgumentParser(prog="python -m tools.corpus", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--held-out", type=float, default=0.05)
     options = parser.parse_args()
     base = os.environ.get("XDG_CACHE_HOME") or str(Path(os.environ.get("HOME") or "/var/tmp") / ".cache")
     try:
-        train, held = build(options.out, cache=Path(base) / "dure" / "corpus", held_out=options.held_out)
+        size = build(options.out, cache=Path(base) / "dure" / "corpus")
     except CorpusError as error:
         print(f"corpus: {error}", file=sys.stderr)
         return 1
-    sizes = f"{train / 1e6:.1f} MB to train on, {held / 1e6:.2f} MB held out"
-    print(f"corpus: {PACKAGE} ({LICENCE}): {sizes}, in {options.out}")
+    print(f"{PACKAGE} ({LICENCE}): {size / 1e6:.1f} MB of Korean text in {options.out.name}")
     return 0
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.config.loader import load_cluster
+from tools import corpus
 from tools.demo import report
 from tools.demo.account import compute_nodes
 from tools.demo.runner import Runner, StepFailed, base_environment
@@ -55,12 +56,9 @@ class Demo:
         with step("wait for the head"):
             self.wait_for_head()
         with step("Korean corpus into the bucket (it appears under /fsx/data)"):
-            run(
-                [sys.executable, "-m", "tools.corpus", "--out", str(OUT / "corpus")],
-                log="corpus",
-                on_line=self.runner.say,
-            )
-            run(["dure", "cp", str(OUT / "corpus"), ":/fsx/data/corpus"], log="upload")
+            make = [sys.executable, "-m", "tools.corpus", "--out", str(OUT / "text/libreoffice-help-ko.txt")]
+            run(make, log="corpus", on_line=self.runner.say)
+            run(["dure", "cp", str(OUT / "text"), ":/fsx/data/text"], log="upload")
         with step(f"three jobs: tokenizer, token shards, pretraining on {NODES} nodes"):
             self.train()
         with step("the model, from the bucket"):
@@ -100,7 +98,8 @@ class Demo:
 
     def train(self) -> None:
         """runs/cpu.sh, the cheap twin of the talk's run; its lines are shown as they come over CloudWatch Logs."""
-        self.runner.run(["bash", "runs/cpu.sh"], log="train", on_line=self.on_training_line)
+        settings = {"NAME": "demo", "NODES": str(NODES), "LICENCE": corpus.LICENCE}
+        self.runner.run(["bash", "runs/cpu.sh"], log="train", on_line=self.on_training_line, env=settings)
         if not self.seen_while_running:
             raise StepFailed(
                 "no line of the pretraining job was seen while it was running: `dure logs -f` did not stream"
@@ -133,7 +132,11 @@ class Demo:
         ]
         sentence = json.loads(self.runner.run(generate, log="generate", on_line=silent).splitlines()[-1])["text"]
         score = [str(TRAINER), "-m", "training.score", "--model", model, "--json", *SENTENCES]
-        scored = json.loads(self.runner.run(score, log="score", on_line=silent).splitlines()[-1])
+        scored = [
+            json.loads(line)
+            for line in self.runner.run(score, log="score", on_line=silent).splitlines()
+            if line[:1] == "{"
+        ]
         self.runner.say(sentence)
         return sentence, scored
 

@@ -57,7 +57,7 @@ and this deletes everything again:
 def for_a_person(summary: dict[str, Any], cluster: ClusterFile, *, nodes: int) -> str:
     """The end of the demo: the sentence, the two probabilities, figures, times, and the way to AWS."""
     loss = summary["loss"]
-    scored = [f"  log2 p = {one['log2_probability']:8.1f}   {one['text']}" for one in summary["probabilities"]]
+    scored = [f"  log p = {one['log_probability']:8.1f}   {one['text']}" for one in summary["probabilities"]]
     lines = [
         f"\nThe model says, after “{summary['prompt']}”:\n\n  {summary['sentence']}\n",
         *scored,

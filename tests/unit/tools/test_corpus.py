@@ -39,13 +39,6 @@ def test_is_korean(text: str, korean: bool) -> None:
     assert corpus.is_korean(text) is korean
 
 
-def test_the_split_is_a_function_of_the_text_and_near_its_fraction() -> None:
-    texts = [f"문서 {n}" for n in range(4000)]
-    held = [t for t in texts if corpus.is_held_out(t, 0.05)]
-    assert held == [t for t in texts if corpus.is_held_out(t, 0.05)]
-    assert 140 <= len(held) <= 260
-
-
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "train.txt"
     corpus.write(target, ["하나"])
