@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .api import MachineSpec
-from .inside.plan import Bind, NewFile, Plan
+from .inside.plan import Bind, Join, NewFile, Plan
 from .inside.programs import FOLDER
 from .network import machine_batch
 
-PRIVATE = ("/tmp", "/var/tmp", "/run", "/dev", "/proc", "/sys")
-_SYSTEM = ("/usr", "/opt", "/var", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/srv")
-_SHOWN = {"bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "libx32", "opt", "proc", "root", "run", "sbin", "sys", "tmp",
-          "usr", "var"}
+JOINED = ("/usr", "/etc", "/var", "/opt")
+_MERGED = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_FOLDERS = (("/boot", 0o755), ("/dev", 0o755), ("/home", 0o755), ("/media", 0o755), ("/mnt", 0o755), ("/proc", 0o555),
+            ("/run", 0o755), ("/srv", 0o755), ("/sys", 0o555), ("/tmp", 0o1777))
 _REAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "overlay", "squashfs", "erofs", "virtiofs", "9p"}
 
 
@@ -25,29 +25,45 @@ _REAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "overlay", "squa
 class Host:
     """What of this host bears on a machine's root.
 
-    `hidden`: folders that machines must not see (homes, data at the top of the root, the repository, the state). `python`: the interpreter that runs our
-    own programs. `bases`: Python installations that must be reachable at their own path. `host_mounts`: see `Plan`.
+    `hidden`: folders that machines must not see although they lie in the system's (homes, the repository, the state).
+    `python`: the interpreter that runs our own programs. `bases`: Python installations that must be reachable at their own path.
+    `links`: the top folders that are links here (/bin -> usr/bin). `nested`: file systems mounted below the system's folders.
+    `base`: the layer of copies with mapped owners, in a user namespace. `writable_on_disk`: this kernel's tmpfs can't hold overlayfs's notes in a user namespace.
     """
 
     hidden: tuple[str, ...]
     python: str
     bases: tuple[str, ...]
-    host_mounts: tuple[str, ...] = ()
-    unprivileged: bool = False
+    links: tuple[tuple[str, str], ...] = ()
+    nested: tuple[str, ...] = ()
+    top: tuple[str, ...] = JOINED
+    base: str | None = None
+    writable_on_disk: bool = False
     nsswitch: str = ""
 
+    @property
+    def unprivileged(self) -> bool:
+        """Whether we are root in a user namespace only."""
+        return self.base is not None
 
-def inspect(*, python: Path, virtual_environments: Sequence[Path], hidden: Sequence[Path], unprivileged: bool) -> Host:
+
+def inspect(*, python: Path, virtual_environments: Sequence[Path], hidden: Sequence[Path], base: Path | None = None,
+            writable_on_disk: bool = False) -> Host:
     """Look at this host. Side effects: reads /etc/passwd, /etc/nsswitch.conf, /proc/self/mounts and the environments."""
     bases = {str(base) for venv in virtual_environments for base in python_bases(venv / "bin" / "python") if base != venv}
     bases |= {str(base) for base in python_bases(python)}
     nsswitch = Path("/etc/nsswitch.conf")
+    merged = [Path(path) for path in _MERGED if Path(path).exists()]
+    top = (*JOINED, *(str(path) for path in merged if not path.is_symlink()))
     return Host(
-        hidden=tuple(sorted({*homes(pwd.getpwall()), *strangers(os.scandir("/")), *map(str, hidden)})),
+        hidden=tuple(sorted({*homes(pwd.getpwall()), *map(str, hidden)})),
         python=str(python),
         bases=tuple(sorted(bases)),
-        host_mounts=tuple(system_mounts(Path("/proc/self/mounts").read_text())),
-        unprivileged=unprivileged,
+        links=tuple((str(path), str(path.readlink())) for path in merged if path.is_symlink()),
+        nested=tuple(nested_mounts(Path("/proc/self/mounts").read_text(), top)),
+        top=top,
+        base=str(base) if base else None,
+        writable_on_disk=writable_on_disk,
         nsswitch=files_only(nsswitch.read_text() if nsswitch.exists() else ""),
     )
 
@@ -71,18 +87,13 @@ def homes(entries: Iterable[pwd.struct_passwd]) -> set[str]:
     return {"/root", "/home", *outside}
 
 
-def strangers(entries: Iterable[os.DirEntry[str]]) -> set[str]:
-    """The folders at the top of this host that belong to no Linux system: its people's data."""
-    return {entry.path for entry in entries if entry.name not in _SHOWN and entry.is_dir(follow_symlinks=False)}
-
-
-def system_mounts(mounts: str) -> list[str]:
-    """What the host has mounted below its root that belongs to the installed system, from /proc/self/mounts."""
+def nested_mounts(mounts: str, top: Sequence[str]) -> list[str]:
+    """What /proc/self/mounts has below the system's folders: an overlay of the folder does not include it."""
     found = set()
     for line in mounts.splitlines():
         _, target, kind = line.split()[:3]
         path = target.encode().decode("unicode_escape")
-        if kind in _REAL and Path(path).is_dir() and any(path == top or path.startswith(f"{top}/") for top in _SYSTEM):
+        if kind in _REAL and Path(path).is_dir() and any(path.startswith(f"{folder}/") for folder in top):
             found.add(path)
     return sorted(found)
 
@@ -99,16 +110,30 @@ def within(path: str, folders: Iterable[str]) -> bool:
 
 
 def masks(host: Host) -> tuple[tuple[str, int], ...]:
-    """Folders shown empty. One that holds a Python can be passed through but not listed; others are their owner's alone."""
-    needed = [*host.bases]
-    outer = [path for path in host.hidden if not within(path, set(host.hidden) - {path} | set(PRIVATE))]
-    return tuple((path, 0o711 if path == "/home" or any(within(base, [path]) for base in needed) else 0o700) for path in outer)
+    """Hidden folders that lie in the system's: shown empty, and passable when they hold a Python that is needed."""
+    inside = [path for path in host.hidden if within(path, host.top)]
+    outer = [path for path in inside if not within(path, set(inside) - {path})]
+    return tuple((path, 0o711 if any(within(base, [path]) for base in host.bases) else 0o700) for path in outer)
 
 
 def base_binds(host: Host) -> tuple[Bind, ...]:
-    """The Python installations that would be hidden otherwise."""
-    veiled = [*host.hidden, *PRIVATE]
-    return tuple(Bind(os.path.realpath(base), base) for base in host.bases if within(base, veiled))
+    """The Python installations that the system's folders do not show."""
+    return tuple(Bind(os.path.realpath(base), base) for base in host.bases
+                 if not within(base, host.top) or within(base, host.hidden))
+
+
+def joins(host: Host, image: Path | None) -> tuple[Join, ...]:
+    """The system's folders: the image's layer, in a user namespace the copies with mapped owners (`ownership`), this host's."""
+    found = []
+    for path in (*host.top, *host.nested):
+        upper = [f"{layer}{path}" for layer in (image, host.base) if layer]
+        found.append(Join(path, tuple(upper if host.base and within(path, ["/etc"]) else [*upper, path])))
+    return tuple(found)
+
+
+def folders(host: Host) -> tuple[tuple[str, int], ...]:
+    """The folders of the root that are nobody's layer; /root is root's alone unless a Python that others need lies in it."""
+    return (*_FOLDERS, ("/root", 0o711 if any(within(base, ["/root"]) for base in host.bases) else 0o700))
 
 
 def machine_plan(spec: MachineSpec, *, host: Host, folder: Path, image: Path, binds: Sequence[Bind], endpoint: str) -> Plan:
@@ -116,11 +141,13 @@ def machine_plan(spec: MachineSpec, *, host: Host, folder: Path, image: Path, bi
     aws = f"[default]\nendpoint_url = {endpoint}\n"
     return Plan(
         mount_point=str(folder / "root"),
-        layers=(str(image), "/"),
         host_name=spec.host_name,
         python=host.python,
         program_folder=FOLDER,
-        host_mounts=host.host_mounts,
+        joins=joins(host, image),
+        folders=folders(host),
+        links=host.links,
+        writable=str(folder / "writable") if host.writable_on_disk else None,
         unprivileged=host.unprivileged,
         masks=masks(host),
         binds=(*base_binds(host), *binds),
@@ -145,8 +172,8 @@ def machine_plan(spec: MachineSpec, *, host: Host, folder: Path, image: Path, bi
 def build_plan(*, host: Host, folder: Path, writable: Path, binds: Sequence[Bind], command: Sequence[str]) -> Plan:
     """The plan of a throw-away machine without a network whose writes become the image's layer."""
     return Plan(
-        mount_point=str(folder), layers=("/",), host_name="image", python=host.python, program_folder=FOLDER,
-        host_mounts=(), upper=str(writable), unprivileged=host.unprivileged, masks=masks(host),
+        mount_point=str(folder), host_name="image", python=host.python, program_folder=FOLDER, joins=joins(host, None),
+        folders=folders(host), links=host.links, writable=str(writable), unprivileged=host.unprivileged, masks=masks(host),
         binds=(*base_binds(host), *binds), command=tuple(command))
 
 

@@ -27,23 +27,32 @@ class NewFile:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A machine's root and start.
+class Join:
+    """A folder of the machine made of read-only layers, the topmost first; what the machine writes there stays its own."""
 
-    `mount_point`: an empty folder of the host. `layers`: read-only layers, the topmost first, the last one the host's root.
-    `host_mounts`: what the host has mounted below its root and the machine needs as well (a separate /usr, say).
-    `upper`: a folder for what the machine writes, None for memory. `masks`: folders shown empty, with their mode.
+    path: str
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A machine's root and start. The root itself is an empty folder in memory; only what is named here appears in it.
+
+    `mount_point`: an empty folder of the host. `joins`: the system's folders, outer ones first. `folders` and `links`: made in
+    the root, with their mode or target. `writable`: a folder of the host for what the machine writes, None for memory.
+    `masks`: folders inside joined ones that are shown empty, with their mode.
     `devices`: name under /dev -> device of the host. `log_folder`: becomes /var/log. `network`: a batch for ip(8), run when
     the cable is in; empty for none. `command`: what runs instead of user data and then ends the machine (image builds).
     """
 
     mount_point: str
-    layers: tuple[str, ...]
     host_name: str
     python: str
     program_folder: str
-    host_mounts: tuple[str, ...] = ()
-    upper: str | None = None
+    joins: tuple[Join, ...] = ()
+    folders: tuple[tuple[str, int], ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    writable: str | None = None
     unprivileged: bool = False
     masks: tuple[tuple[str, int], ...] = ()
     binds: tuple[Bind, ...] = ()
@@ -66,8 +75,9 @@ class Plan:
         return cls(
             **{
                 **message,
-                "layers": tuple(message["layers"]),
-                "host_mounts": tuple(message["host_mounts"]),
+                "joins": tuple(Join(item["path"], tuple(item["layers"])) for item in message["joins"]),
+                "folders": tuple((path, mode) for path, mode in message["folders"]),
+                "links": tuple((path, target) for path, target in message["links"]),
                 "masks": tuple((path, mode) for path, mode in message["masks"]),
                 "binds": tuple(Bind(**item) for item in message["binds"]),
                 "devices": tuple((name, source) for name, source in message["devices"]),

@@ -1,8 +1,8 @@
 """From fresh namespaces to a machine: make the root, pivot into it, let go of the host's files, become pid 1.
 
 Started by the owner inside new net, UTS, IPC, PID and mount namespaces, with its end of the control channel as standard
-input. The order is what keeps the host safe: only two mounts are made while the host's root is still `/`, and both lie below
-the machine's own folder. Everything else happens after pivot_root, when an absolute path or symbolic link leads into the
+input. The order is what keeps the host safe: only one mount is made while the host's root is still `/`, an empty folder in
+memory at the machine's own folder, and that becomes the root. Everything else happens after pivot_root, when an absolute path or symbolic link leads into the
 machine; sources are then read below `/.host`, which is unmounted before any program but ip(8) runs.
 """
 
@@ -17,9 +17,10 @@ import sys
 from pathlib import Path
 
 from . import channel, syscalls
-from .plan import Bind, NewFile, Plan
+from .plan import Bind, Join, NewFile, Plan
 
 HOST = "/.host"
+WRITABLE = "/.writable"
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _LINKS = (("ptmx", "pts/ptmx"), ("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"))
@@ -46,42 +47,38 @@ def main(arguments: list[str]) -> int:
 
 
 def enter_root(plan: Plan) -> None:
-    """Mount the machine's root and pivot into it; the host's root lies at `/.host` from then on."""
+    """Mount the machine's root, empty, and pivot into it; the host's root lies at `/.host` from then on."""
     syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
-    base = plan.mount_point
-    syscalls.mount("machine", base, kind="tmpfs", data=f"mode=755,size={plan.memory_limit}")
-    os.chdir(base)
-    Path("root").mkdir()
-    writable = plan.upper or f"{base}/writable"
-    mount_overlay("root", layers=plan.layers, upper=f"{writable}/upper", work=f"{writable}/work", plan=plan)
-    os.chdir("root")
-    Path(HOST[1:]).mkdir()
+    syscalls.mount("machine", plan.mount_point, kind="tmpfs", data=f"mode=755,size={plan.memory_limit}")
+    os.chdir(plan.mount_point)
+    Path(HOST[1:]).mkdir(mode=0o700)
     syscalls.pivot_root(".", HOST[1:])
     os.chroot(".")
     os.chdir("/")
 
 
-def mount_overlay(target: str, *, layers: tuple[str, ...], upper: str, work: str, plan: Plan) -> None:
-    """Join layers at `target`; writes go to `upper`. In a user namespace overlayfs must keep its notes in user.* attributes."""
-    for folder in (upper, work):
+def join(item: Join, number: int, plan: Plan) -> None:
+    """Mount one overlay. What is written goes to the root's own memory, out of sight, or to the plan's folder."""
+    base = HOST + plan.writable if plan.writable else WRITABLE
+    upper, work = f"{base}/upper{item.path}", f"{base}/work/{number}"
+    for folder in (item.path, upper, work):
         Path(folder).mkdir(parents=True, exist_ok=True)
+    layers = [HOST + layer for layer in item.layers if Path(HOST + layer).is_dir()]
+    # In a user namespace overlayfs keeps its notes in user.* attributes; trusted.* is not for us.
+    options = f"upperdir={upper},workdir={work}" + (",userxattr" if plan.unprivileged else "")
     lower = ":".join(layer.replace("\\", "\\\\").replace(":", "\\:") for layer in layers)
-    options = f"lowerdir={lower},upperdir={upper},workdir={work}" + (",userxattr" if plan.unprivileged else "")
-    syscalls.mount("machine", target, kind="overlay", data=options)
-
-
-def join_host_mount(path: str, plan: Plan, number: int) -> None:
-    """What the host mounts below its root is not part of the root's overlay: it gets its own, with the same layers."""
-    writable = HOST + (plan.upper or f"{plan.mount_point}/writable")
-    layers = [f"{HOST}{layer.rstrip('/')}{path}" for layer in plan.layers]
-    layers = [layer for layer in layers if Path(layer).is_dir()]
-    mount_overlay(path, layers=tuple(layers), upper=f"{writable}/upper{path}", work=f"{writable}/work-{number}", plan=plan)
+    syscalls.mount("machine", item.path, kind="overlay", data=f"lowerdir={lower},{options}")
 
 
 def furnish(plan: Plan) -> None:
-    """Everything below the root: kernel file systems, private folders, what is shown of the host, our own files."""
-    for number, path in enumerate(plan.host_mounts):
-        join_host_mount(path, plan, number)
+    """Everything in the root: the system, kernel file systems, private folders, what is shown of the host, our own files."""
+    for path, mode in plan.folders:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        Path(path).chmod(mode)
+    for path, target in plan.links:
+        Path(path).symlink_to(target)
+    for number, item in enumerate(plan.joins):
+        join(item, number, plan)
     mount_kernel_file_systems()
     mount_devices(plan.devices)
     for path, mode in (("/run", 0o755), ("/tmp", 0o1777), ("/var/tmp", 0o1777)):
@@ -190,6 +187,8 @@ def leave_host() -> None:
     os.chdir("/")
     syscalls.unmount_lazily(HOST)
     Path(HOST).rmdir()
+    if Path(WRITABLE).is_dir():
+        Path(WRITABLE).chmod(0)  # what is written lies here too: nobody's business but overlayfs's
 
 
 def start(plan: Plan, control: socket.socket) -> None:
