@@ -23,7 +23,7 @@ NO_REQUEUE_EXIT = 74
 #: A job that was started again this often has another problem than a lost node.
 MAX_RESTARTS = 20
 #: What `dure-node lost` ends with when a node of the job does not answer.
-LOST_EXIT = 3
+LOST_EXIT = 10
 
 #: Every job that slurmctld still knows, as JSON; read by parse.jobs.
 JOBS: tuple[str, ...] = ("squeue", "--json", "--states=all")
@@ -162,9 +162,22 @@ def history(id: str) -> list[str]:
     return ["sacct", "-c", "--parsable2", "--noheader", f"--jobs={id}", f"--format={fields}", "--starttime=1970-01-01"]
 
 
+def node_states(node_list: str) -> list[str]:
+    """The short states and addresses of some nodes; read by parse.node_states."""
+    return ["sinfo", "--noheader", "--Node", f"--nodes={node_list}", "--format=%N %t %o"]
+
+
 def update_nodes(names: Iterable[str], **values: str) -> list[str]:
     """scontrol update of nodes: `update_nodes(names, state="DOWN", reason="no capacity")`.
 
     Values are passed as they are: scontrol takes no quotes and each value is one argument of its own.
     """
     return ["scontrol", "update", f"NodeName={compress(names)}", *(f"{key}={text}" for key, text in values.items())]
+
+
+def note_job(id: str, text: str) -> list[str]:
+    """scontrol update of a job's admin comment, which only Slurm's own users can write; parse.jobs shows it as the
+    reason."""
+    if not JOB_ID.fullmatch(id):
+        raise ValueError(f"not a job id: {id!r}")
+    return ["scontrol", "update", f"JobId={id}", f"AdminComment={text}"]

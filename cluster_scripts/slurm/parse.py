@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from cluster_scripts.jobs import errors
 from cluster_scripts.jobs.model import COMPLETING, ENDED, Job, Node
 from cluster_scripts.slurm.hostlist import expand
+from cluster_scripts.slurm.power import Machine
 
 _SBATCH = re.compile(r"([1-9][0-9]*)(?:;\S+)?\s*", re.ASCII)
 
@@ -63,60 +63,17 @@ def nodes(text: str, *, jobs: Iterable[Job] = ()) -> list[Node]:
     return sorted(found, key=lambda node: (node.queue, _natural(node.name)))
 
 
+def node_words(text: str) -> dict[str, frozenset[str]]:
+    """The output of commands.NODES: each node's state and all its flags, in lower case."""
+    return {
+        _text(e, "name"): frozenset(_words(e.get("state")) + _words(e.get("state_flags")))
+        for e in _entries(text, "nodes")
+    }
+
+
 def history(text: str) -> list[Job]:
     """The output of commands.history."""
     return [_history(line) for line in text.splitlines() if line.strip()]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """What we note in a node's comment about the machine behind it: `i-0abc p3dn.24xlarge use1-az6`."""
-
-    instance_id: str
-    instance_type: str
-    zone: str
-
-    def comment(self) -> str:
-        return f"{self.instance_id} {self.instance_type} {self.zone}"
-
-    @classmethod
-    def from_comment(cls, text: str) -> Machine | None:
-        """None for a comment that is not ours: a node without a machine, or a cluster that we did not make."""
-        words = text.split(" ")
-        if len(words) != 3 or not words[0].startswith("i-"):
-            return None
-        return cls(instance_id=words[0], instance_type=words[1], zone=words[2])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resume:
-    """One job's share of a ResumeProgram call: the nodes that it waits for; `job_id` is None for nodes that no job
-    asked for.
-    """
-
-    job_id: str | None
-    nodes: tuple[str, ...]
-
-
-def resume_file(text: str, *, wanted: Iterable[str]) -> list[Resume]:
-    """The content of SLURM_RESUME_FILE as one entry a job, in Slurm's order, each node once; nodes of `wanted`
-    that no job names come last.
-    """
-    left = dict.fromkeys(wanted)
-    out: list[Resume] = []
-    try:
-        entries = json.loads(text)["jobs"]
-        for entry in entries:
-            names = tuple(name for name in expand(entry["nodes_resume"]) if name in left)
-            for name in names:
-                del left[name]
-            if names:
-                out.append(Resume(job_id=str(entry["job_id"]), nodes=names))
-    except (ValueError, KeyError, TypeError) as error:
-        raise errors.UnexpectedAnswer(f"SLURM_RESUME_FILE is not readable ({error}): {_beginning(text)}") from error
-    if left:
-        out.append(Resume(job_id=None, nodes=tuple(left)))
-    return out
 
 
 def _beginning(text: str) -> str:
@@ -170,7 +127,7 @@ def _job(entry: Mapping[str, Any]) -> Job:
         name=_text(entry, "name"),
         queue=_text(entry, "partition"),
         state=state,
-        reason=_text(entry, "state_description") or _text(entry, "state_reason"),
+        reason=_reason(entry, never_ran=pending or state in ("configuring", "node_fail", "boot_fail")),
         exit_code=code,
         signal=signal,
         nodes=_hosts(_text(entry, "nodes")),
@@ -182,6 +139,12 @@ def _job(entry: Mapping[str, Any]) -> Job:
         ended_at=_time(entry.get("end_time")) if over else None,
         submitted_by=_text(entry, "comment"),
     )
+
+
+def _reason(entry: Mapping[str, Any], *, never_ran: bool) -> str:
+    """While a job waits for machines, what our own programs noted (why there is none) says more than Slurm."""
+    noted = _text(entry, "admin_comment") if never_ran else ""
+    return noted or _text(entry, "state_description") or _text(entry, "state_reason")
 
 
 def _hosts(text: str) -> tuple[str, ...]:

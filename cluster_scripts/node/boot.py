@@ -1,0 +1,182 @@
+"""A machine becomes a part of its cluster: `dure-node boot`, from the user data of its launch template.
+
+    identity, facts, firewall, user, folders, file system, munge, Slurm, agent
+
+Each step is logged with its time to /var/log/dure/boot.log. The first that fails ends the boot: such a machine joins
+no cluster. A second run changes nothing that is right already.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from cluster_scripts.jobs.errors import NoSuchCluster, StepFailed, Unreachable
+from cluster_scripts.node import accounts, firewall, launches, lustre
+from cluster_scripts.node.identity import FILE, HEAD, Identity
+from cluster_scripts.node.slurm import Slurm
+from cluster_scripts.node.steps import StepLog
+from cluster_scripts.node.system import System
+from cluster_scripts.slurm import config
+from infra.config.facts import Facts, FactsError, parameter_name
+
+TOOLKIT = "/opt/dure/toolkit/current/cluster_scripts"
+FACTS_FILE = "/etc/dure/facts.json"
+LOG_FILE = "/var/log/dure/boot.log"
+MUNGE_KEY = "/etc/munge/munge.key"
+SLURMD_OPTIONS = "/etc/dure/slurmd.env"
+SLURMCTLD_PORT, SLURMD_PORT = 6817, 6818
+
+#: Seconds that a machine waits for the stack, for its launch's object, and for its daemons.
+FACTS_SECONDS = 900
+LAUNCH_SECONDS = 300
+DAEMON_SECONDS = 60
+
+# Limits of munged
+_KEY_LEAST, _KEY_MOST = 32, 1024
+
+
+class Services(Protocol):
+    """What boot asks of AWS; backends.aws.node_services.NodeServices is one."""
+
+    def parameter(self, name: str) -> str: ...
+
+    def secret(self, arn: str) -> str: ...
+
+    def object(self, bucket: str, key: str) -> bytes | None: ...
+
+
+@dataclass(frozen=True)
+class Boot:
+    """One boot of one machine. `run` does it."""
+
+    system: System
+    services: Services
+    identity: Identity
+    log: StepLog
+
+    def run(self) -> None:
+        """All steps. Raises the error of the first that fails, after it was logged."""
+        with self.log.step("facts"):
+            facts = self._facts()
+        with self.log.step("job user"):
+            accounts.make_job_user(self.system)
+        with self.log.step("firewall"):
+            self._close_metadata()
+        with self.log.step("folders"):
+            accounts.make_local_folders(self.system)
+            self.system.write(FACTS_FILE, facts.to_json() + "\n")
+        with self.log.step("munge"):
+            self._munge(facts)
+        with self.log.step("file system"):
+            lustre.mount(self.system, facts.file_system)
+            lustre.tune(self.system)
+        if self.identity.role == HEAD:
+            self._head(facts)
+        else:
+            self._node(facts)
+        with self.log.step("agent"):
+            self._start("dure-agent")
+        if self.identity.role == HEAD:
+            with self.log.step("compile"):
+                # Slurm's user runs a program for every job and can't keep its bytecode
+                self.system.run([sys.executable, "-m", "compileall", "-q", TOOLKIT], timeout=DAEMON_SECONDS)
+
+    def _head(self, facts: Facts) -> None:
+        with self.log.step("shared folders"):
+            accounts.make_shared_folders(self.system, facts)
+        with self.log.step("configuration"):
+            self._know(self.identity)
+            for name, content in config.files(facts).items():
+                self.system.write(f"/etc/slurm/{name}", content)
+        with self.log.step("slurmctld"):
+            self._start("dure-slurmctld")
+            slurm = Slurm(self.system)
+            self.system.until("slurmctld answers", slurm.answers, seconds=DAEMON_SECONDS)
+        with self.log.step("keeper"):
+            self._start("dure-keeper")
+
+    def _node(self, facts: Facts) -> None:
+        with self.log.step("launch"):
+            node = self._node_name(facts)
+            self._know(replace(self.identity, node=node))
+        with self.log.step("slurmd"):
+            options = f"-b -N {node} --conf-server {facts.head.private_ip}:{SLURMCTLD_PORT}"
+            self.system.write(SLURMD_OPTIONS, f"SLURMD_OPTIONS={options}\n")
+            self._start("dure-slurmd")
+            self.system.until(
+                f"slurmd listens on port {SLURMD_PORT}",
+                lambda: listens(self.identity.private_ip, SLURMD_PORT),
+                seconds=DAEMON_SECONDS,
+            )
+
+    def _facts(self) -> Facts:
+        """Wait for the cluster's facts: a head can be up before the rest of its stack."""
+        name = parameter_name(self.identity.cluster)
+        found: list[str] = []
+
+        def there() -> bool:
+            try:
+                found.append(self.services.parameter(name))
+            except (NoSuchCluster, Unreachable) as error:
+                self.log.note("facts not there yet", str(error))
+                return False
+            return True
+
+        self.system.until(f"the SSM parameter {name} exists", there, seconds=FACTS_SECONDS, pause=1)
+        try:
+            return Facts.from_json(found[-1])
+        except FactsError as error:
+            raise StepFailed(f"{name}: {error}. Do the toolkit in the image and the cluster fit each other?") from error
+
+    def _close_metadata(self) -> None:
+        """Before anything of a user can run here."""
+        slurm = [accounts.uid_of("slurm")] if self.identity.role == HEAD else []
+        firewall.close(self.system, slurm)
+
+    def _munge(self, facts: Facts) -> None:
+        key = self.services.secret(facts.munge_secret).encode()
+        if not _KEY_LEAST <= len(key) <= _KEY_MOST:
+            raise StepFailed(f"the munge key in {facts.munge_secret} is {len(key)} bytes long, munged takes 32 to 1024")
+        self.system.write(MUNGE_KEY, key, mode=0o400, owner="munge")
+        self._start("dure-munged")
+        self.system.until(
+            "munged answers", lambda: self.system.run(["munge", "--no-input"]).code == 0, seconds=DAEMON_SECONDS
+        )
+
+    def _node_name(self, facts: Facts) -> str:
+        """Which node we are: the head's ResumeProgram writes that down as soon as it knows our instance id."""
+        key = launches.key(self.identity.launch)
+        found: list[str] = []
+
+        def there() -> bool:
+            content = self.services.object(facts.bucket, key)
+            if content is not None:
+                found.append(
+                    launches.node_name(content, launch=self.identity.launch, instance_id=self.identity.instance_id)
+                )
+            return bool(found)
+
+        what = f"s3://{facts.bucket}/{key} says which node {self.identity.instance_id} is"
+        self.system.until(what, there, seconds=LAUNCH_SECONDS, pause=0.1)
+        name = found[-1]
+        if not any(name in queue.node_names() for queue in facts.queues if queue.name == self.identity.queue):
+            raise StepFailed(f"{key} says we are {name!r}, which is no node of queue {self.identity.queue!r}")
+        return name
+
+    def _know(self, identity: Identity) -> None:
+        self.system.write(FILE, identity.to_json())
+
+    def _start(self, unit: str) -> None:
+        self.system.check(["systemctl", "start", f"{unit}.service"], timeout=DAEMON_SECONDS)
+
+
+def listens(address: str, port: int) -> bool:
+    """Whether something takes connections there."""
+    try:
+        socket.create_connection((address, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
