@@ -3,9 +3,8 @@
     /opt/dure/env/node/bin/python -I /opt/dure/bin/fetch_toolkit.py
 
 Asks the instance metadata for the cluster's name, its facts (SSM parameter /dure/NAME/facts, waited for) for the
-bundle, and puts that into
-/opt/dure/toolkit/SHA256, with /opt/dure/toolkit/current pointing to it. Nothing is done when it is there already. Stands alone: it imports
-boto3 and nothing of ours, as ours is what it brings.
+bundle, and puts that into /opt/dure/toolkit/SHA256, with /opt/dure/toolkit/current pointing to it. Nothing is done
+when it is there already. Stands alone: it imports boto3 and nothing of ours, as ours is what it brings.
 
 Exit codes: 0 done; 1 failed, with the reason on standard error and in /var/log/dure/boot.log.
 """

@@ -27,6 +27,8 @@ from infra.config.facts import Facts
 PAUSE = 0.2
 #: A node with less free space than this, in bytes, would lose a checkpoint or its own logs.
 LEAST_FREE = 256 << 20
+#: The jobs that run on this node, a file each: the agent looks there whose figures it measures.
+RUNNING_JOBS = "/run/dure/jobs"
 #: Where processes leave files behind that the next job would trip over (NCCL's shared memory, say).
 LEFTOVERS = ("/dev/shm", "/tmp")
 
@@ -50,10 +52,11 @@ def wait_for_nodes(system: System, node_list: str, *, seconds: float) -> bool:
     return False
 
 
-def prolog(system: System, facts: Facts, *, queue: str, gpus: Callable[[], int | None]) -> None:
+def prolog(system: System, facts: Facts, *, job: str, queue: str, gpus: Callable[[], int | None]) -> None:
     """Check this node before a job starts on it; StepFailed says what is wrong.
 
     gpus: how many GPUs the driver's library sees, None where there is no such library.
+    Side effects: notes the job in RUNNING_JOBS.
     """
     target = facts.file_system.mount_point
     if system.run(["mountpoint", "--quiet", target]).code:
@@ -63,6 +66,8 @@ def prolog(system: System, facts: Facts, *, queue: str, gpus: Callable[[], int |
         if (free := room.f_bavail * room.f_frsize) < LEAST_FREE:
             raise StepFailed(f"{folder} has {free >> 20} MiB left, at least {LEAST_FREE >> 20} are needed")
     _check_gpus(system, facts.queue(queue).gpus, gpus)
+    system.folder(RUNNING_JOBS)
+    system.path(f"{RUNNING_JOBS}/{job}").touch()
 
 
 def _check_gpus(system: System, wanted: int, gpus: Callable[[], int | None]) -> None:
@@ -91,11 +96,12 @@ def count_gpus() -> int | None:
         pynvml.nvmlShutdown()
 
 
-def epilog(system: System) -> int:
+def epilog(system: System, *, job: str) -> int:
     """End what the job left behind on this node, which it had for itself; the number of processes ended.
 
-    Side effects: kills every process of the job user, removes its files in /tmp and /dev/shm.
+    Side effects: kills every process of the job user, removes its files in /tmp and /dev/shm, and the job's note.
     """
+    system.path(f"{RUNNING_JOBS}/{job}").unlink(missing_ok=True)
     ended = 0
     for pid in _processes(system.path("/proc"), JOB_UID):
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster_scripts.jobs.errors import StepFailed
+from cluster_scripts.jobs.spec import JOB_ID
 from cluster_scripts.node.system import System
 from cluster_scripts.slurm import commands
 from infra.config.facts import Facts, FactsError
@@ -111,9 +112,9 @@ def prolog(arguments: Sequence[str]) -> int:
     from cluster_scripts.node import hooks
 
     system = System()
-    log = _log(f"prolog of job {os.environ.get('SLURM_JOB_ID', '')}", system, NODE_LOG)
-    with log.step("check"):
-        hooks.prolog(system, _facts(system), queue=_queue(system), gpus=hooks.count_gpus)
+    job = _job()
+    with _log(f"prolog of job {job}", system, NODE_LOG).step("check"):
+        hooks.prolog(system, _facts(system), job=job, queue=_queue(system), gpus=hooks.count_gpus)
     return 0
 
 
@@ -122,8 +123,9 @@ def epilog(arguments: Sequence[str]) -> int:
     from cluster_scripts.node import hooks
 
     system = System()
-    log = _log(f"epilog of job {os.environ.get('SLURM_JOB_ID', '')}", system, NODE_LOG)
-    if ended := hooks.epilog(system):
+    job = _job()
+    log = _log(f"epilog of job {job}", system, NODE_LOG)
+    if ended := hooks.epilog(system, job=job):
         log.note("ended what the job left running", f"{ended} processes")
     return 0
 
@@ -144,6 +146,13 @@ def _facts(system: System) -> Facts:
         return Facts.from_json(system.path(FACTS_FILE).read_text(encoding="utf-8"))
     except (OSError, FactsError) as error:
         raise StepFailed(f"{FACTS_FILE} can't be used; has this machine booted? ({error})") from error
+
+
+def _job() -> str:
+    job = os.environ.get("SLURM_JOB_ID", "")
+    if not JOB_ID.fullmatch(job):
+        raise StepFailed(f"SLURM_JOB_ID is {job!r}: Slurm calls this, nobody else")
+    return job
 
 
 def _queue(system: System) -> str:

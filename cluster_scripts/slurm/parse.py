@@ -199,11 +199,11 @@ def _node(entry: Mapping[str, Any], on_node: Mapping[str, list[str]]) -> Node:
         reason=_text(entry, "reason"),
         job_ids=tuple(on_node.get(name, ())),
         cpus=_number(entry.get("cpus")) or 0,
-        gpus=_gpus(_text(entry, "gres")),
+        gpus=gpus(_text(entry, "gres")),
     )
 
 
-def _gpus(gres: str) -> int:
+def gpus(gres: str) -> int:
     """GPUs in `gpu:8`, `gpu:v100:8(S:0-1)`, `gpu:a100:4,gpu:v100:4`."""
     return sum(int(number) for number in re.findall(r"(?:^|,)gpu(?::[^:,(]*)??:([0-9]+)", gres, re.ASCII))
 
