@@ -19,7 +19,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from .machines import preflight, user_namespace
+from .machines import image, ownership, preflight, user_namespace
 from .machines.api import MachineError
 from .state import State, StateError
 
@@ -72,6 +72,7 @@ def _up(options: argparse.Namespace) -> int:
     if options.detach:
         return _detach(options, state)
     if os.geteuid() != 0:
+        ownership.record(image.owners_file(options.state / "image"))
         return user_namespace.enter([sys.executable, "-m", "infra.local_cloud", *_words(options), "--inside"], cwd=REPOSITORY)
     return _serve(options)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from .machines import local, root
+from .machines import image, local, ownership, root
 from .machines.api import WsgiApp
 from .machines.inside import syscalls
 from .machines.inside.plan import Bind
@@ -94,12 +94,14 @@ def own_mounts() -> None:
 
 
 def host_of(options: Options) -> root.Host:
-    """This host, as machines see it."""
+    """This host, as machines see it. Call it after `own_mounts`."""
+    folder = options.state / "image"
     return root.inspect(
         python=Path(os.path.realpath(getattr(sys, "_base_executable", sys.executable))),
         virtual_environments=[source for source, _ in options.binds],
         hidden=[options.repository, options.state],
-        unprivileged=options.unprivileged,
+        base=folder / "base" if options.unprivileged else None,
+        writable_on_disk=options.unprivileged and not image.memory_holds_notes(folder),
     )
 
 
@@ -129,6 +131,9 @@ def run(options: Options, *, say: Callable[[str], None]) -> None:
             say("stopping")
         finally:
             machines.stop()
+            if options.unprivileged:
+                for name in ("machines", "fsx"):
+                    ownership.hand_back(options.state / name)
 
 
 def absent(options: Options) -> list[str]:

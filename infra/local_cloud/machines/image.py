@@ -7,10 +7,12 @@ host. The layer lies in memory, in this process's own mount namespace: overlayfs
 from __future__ import annotations
 
 import compileall
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import ownership
 from .api import MachineError
 from .inside import syscalls
 from .inside.plan import Bind
@@ -32,6 +34,11 @@ _INSTALL = """
 set -eu
 exec env DESTDIR=/ bash "$1/ami/install.sh"
 """
+
+
+def owners_file(folder: Path) -> Path:
+    """Where the owners are written down for an image at `folder`, before the user namespace is entered."""
+    return folder.with_name("owners.json")
 
 
 def install_programs(layer: Path, *, python: str) -> Path:
@@ -60,11 +67,25 @@ def install_programs(layer: Path, *, python: str) -> Path:
     return folder
 
 
-def mount_layer(folder: Path) -> Path:
-    """A memory file system for the layer at `folder`, in this process's mount namespace; returns the layer's own folder."""
+def memory_holds_notes(folder: Path) -> bool:
+    """Whether this kernel's tmpfs can hold overlayfs's notes in a user namespace (user.* attributes, Linux 6.6)."""
     folder.mkdir(parents=True, exist_ok=True)
-    syscalls.mount("image", str(folder), kind="tmpfs", data="mode=755,size=256m")
-    for name in ("upper", "work", "build"):
+    syscalls.mount("trial", str(folder), kind="tmpfs")
+    try:
+        os.setxattr(folder, "user.overlay.trial", b"y")
+    except OSError:
+        return False
+    finally:
+        syscalls.unmount_lazily(str(folder))
+    return True
+
+
+def mount_layer(folder: Path, *, on_disk: bool) -> Path:
+    """A place for the layer at `folder`, in memory if it can be; returns the layer's own folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not on_disk:
+        syscalls.mount("image", str(folder), kind="tmpfs", data="mode=755,size=256m")
+    for name in ("upper", "work", "build", "base"):
         (folder / name).mkdir()
     return folder / "upper"
 
@@ -74,7 +95,9 @@ def build(folder: Path, *, host: Host, repository: Path, console: Path) -> Path:
 
     Must run on a thread that lives as long as the owner (see `process`). Side effect: a mount at `folder`.
     """
-    layer = mount_layer(folder)
+    layer = mount_layer(folder, on_disk=host.writable_on_disk)
+    if host.base is not None:
+        ownership.make_layer(Path(host.base), ownership.load(owners_file(folder)))
     programs = install_programs(layer, python=host.python)
     _step(["bash", "-c", _WITHOUT_HOST_IDENTITY], folder=folder, host=host, binds=(), console=console, programs=programs)
     if (repository / "ami" / "install.sh").exists():

@@ -18,8 +18,8 @@ DISK_NEEDED = 500 << 20
 IDS_NEEDED = 65536
 _TRIAL = """
 mount -t tmpfs trial "$1" && cd "$1" && mkdir upper work root &&
-mount -t overlay -o "lowerdir=/,upperdir=upper,workdir=work$2" trial root && mount -t proc proc root/proc &&
-mount -t sysfs sysfs root/sys && ip link add trial0 type bridge && ip link add trial1 type veth peer name trial2
+mount -t overlay -o "lowerdir=/usr,upperdir=upper,workdir=work$2" trial root && mount -t proc proc upper &&
+mount -t sysfs sysfs upper && ip link add trial0 type bridge && ip link add trial1 type veth peer name trial2
 """
 
 
