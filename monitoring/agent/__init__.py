@@ -10,10 +10,10 @@ What it sends
   stream JOBID of the jobs' group); on every machine /var/log/dure/*.log and Slurm's logs (to stream INSTANCE_ID/FILE
   of the nodes' group).
 
-How a reader knows that a job's log is complete: Slurm's epilog on the head makes /fsx/.dure/logs/JOBID.end. Once the
-agent has sent everything, it sends one last event to the stream, {"dure":"end-of-log","bytes":N}. A requeued job's
-prolog removes the marker; the log goes on and gets another such event at its next end. So it counts only while
-Slurm says that the job is over.
+How a reader knows that a job's log is complete: slurmctld notes each end of a job in /var/log/slurm/jobcomp.txt. When
+the agent sees a new note and has sent everything, it sends one last event to the stream, {"dure":"end-of-log",
+"bytes":N}. A job that is queued again goes on in the same stream and gets another such event at its next end.
+So it counts only while Slurm says that the job is over.
 
 Nothing is lost while CloudWatch is away: log files are their own buffer (how far each one was acknowledged is kept in
 /var/lib/dure/agent), metric values wait in a bounded queue whose losses are a metric themselves.

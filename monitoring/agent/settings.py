@@ -13,6 +13,7 @@ from typing import Any
 
 from infra.config.facts import Facts
 from monitoring import catalog
+from monitoring.agent.ended import EndedJobs
 from monitoring.agent.readings import Labels
 from monitoring.agent.ship import Source
 
@@ -20,7 +21,7 @@ JOB_LOGS = (".dure", "logs")
 JOB_METRICS = (".dure", "metrics")
 JOB_LOG_NAMES = re.compile(r"[0-9]+(_[0-9]+)?\.log")
 MACHINE_LOG_NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.log")
-INTERVAL_SECONDS = 60.0
+ENDED_JOBS = Path("/var/log/slurm/jobcomp.txt")
 MACHINE_LOGS = (Path("/var/log/dure"), Path("/var/log/slurm"))
 
 
@@ -66,7 +67,7 @@ class Settings:
                 group=groups.jobs,
                 stream=lambda name: name.removesuffix(".log"),
                 state=self.state / "logs" / "jobs",
-                tells_end=True,
+                ends=EndedJobs(ENDED_JOBS),
             )
             sources.insert(0, jobs)
         return sources
@@ -74,9 +75,8 @@ class Settings:
 
 def load_settings(facts_path: Path, identity_path: Path, *, state: Path) -> Settings:
     """Read both files. Errors: SettingsError."""
-    text = _read(facts_path)
     try:
-        facts = Facts.from_json(text)
+        facts = Facts.from_json(_read(facts_path))
     except ValueError as error:
         raise SettingsError(f"{facts_path}: {error}; run `dure-node boot` again") from error
     identity = _identity(identity_path)
@@ -90,20 +90,9 @@ def load_settings(facts_path: Path, identity_path: Path, *, state: Path) -> Sett
         ),
         is_head=is_head,
         instance_id=identity["instance_id"],
-        interval_seconds=_interval(text),
+        interval_seconds=float(facts.monitoring.interval_seconds),
         state=state,
     )
-
-
-def _interval(text: str) -> float:
-    """The facts' optional key monitoring.interval_seconds; CloudFormation may have made it a text."""
-    monitoring = json.loads(text).get("monitoring")
-    value = monitoring.get("interval_seconds") if isinstance(monitoring, dict) else None
-    try:
-        seconds = float(value or INTERVAL_SECONDS)
-    except (TypeError, ValueError):
-        return INTERVAL_SECONDS
-    return seconds if 1 <= seconds <= 3600 else INTERVAL_SECONDS
 
 
 def _identity(path: Path) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Ships the log files of one folder to one log group, each file to its own stream.
 
-Every step looks at every log, but at one whose end was told once more only, after a minute, and when its marker goes.
+Every step looks at every log; at one whose job ended, the less often the longer ago that was (it may run again).
 A rotated file is sent to its end before its successor is begun, also over a restart (it is found by its inode).
 Positions are kept, one small file for each log, so a restart goes on where the last acknowledged line ended.
 
@@ -25,8 +25,9 @@ from monitoring.agent.tail import Position, Tail, load_position, save_position
 END_OF_LOG = "end-of-log"
 RESCAN_SECONDS = 10.0  # a network file system may keep a folder's time back
 FRESH_SECONDS = 2.0  # a folder's time is too coarse to tell changes apart that are as young as this
-SETTLE_SECONDS = 0.5  # from seeing the marker to believing that nothing is written any more
-LATER_SECONDS = 60.0  # until the second look at a log that ended, or that can't be read
+SETTLE_SECONDS = 0.5  # from hearing of a job's end to believing that it writes nothing any more
+LATER_SECONDS = 60.0  # until the second look at a log that can't be read
+OFTEN_SECONDS, RARELY_SECONDS = 1.0, 30.0  # between two looks at a log whose end was told: a tenth of its age, within
 NEVER = float("inf")
 
 
@@ -36,12 +37,22 @@ class LogSink(Protocol):
     def put_events(self, group: str, stream: str, batch: Sequence[LogEvent]) -> int: ...
 
 
+class Ends(Protocol):
+    """Tells which jobs have ended; `monitoring.agent.ended.EndedJobs`."""
+
+    def look(self) -> None: ...
+
+    def times(self, job: str) -> int: ...
+
+    def take_fresh(self) -> set[str]: ...
+
+
 @dataclass(frozen=True)
 class Source:
     """A folder of logs: `parts` below `root`, where no symbolic link is followed.
 
     names: what file names are logs; `stream` names the stream of one. state: folder of the position files.
-    tells_end: an empty file NAME.end beside NAME.log says that NAME.log is complete; stream then gets the end event.
+    ends: where each log is that of a job (JOB.log, stream JOB): which have ended; their streams get the end event.
     """
 
     root: Path
@@ -50,7 +61,7 @@ class Source:
     group: str
     stream: Callable[[str], str]
     state: Path
-    tells_end: bool = False
+    ends: Ends | None = None
 
 
 def end_event(size: int) -> str:
@@ -60,13 +71,14 @@ def end_event(size: int) -> str:
 
 @dataclass
 class _Log:
-    """One log that is followed. tail: None while dormant (its end was told) or absent (only its marker is there)."""
+    """One log that is followed. tail: None before its first look, and while it sleeps because its end was told."""
 
     name: str
     position: Position | None
     tail: Tail | None = None
     rotated: bool = False
-    marked_since: float = NEVER
+    ended_since: float = NEVER
+    told_at: float = NEVER
     look_at: float = 0.0
     last_ms: int = 0
 
@@ -87,6 +99,7 @@ class Shipper:
         self._logs: dict[str, _Log] = {}
         self._inodes: dict[str, int] = {}
         self._scanned: tuple[int, float] = (-1, -RESCAN_SECONDS)
+        self._without_log: dict[str, float] = {}
 
     def step(self, now: float, *, stopping: bool = False) -> bool:
         """Send what is new, one request a file at most; whether anything was sent (then there may be more).
@@ -94,12 +107,15 @@ class Shipper:
         now: seconds since 1970. stopping: the last look, so an unchanged folder is read again, too.
         Errors: DureError (what was being sent did not arrive, nothing is lost: call again later).
         """
+        if self._source.ends is not None:
+            self._source.ends.look()
         try:
             with folder(self._source.root, self._source.parts) as within:
                 self._scan(within, now, forced=stopping)
                 moved = False
                 for log in list(self._logs.values()):
                     moved = self._step(log, within, now) or moved
+                self._end_without_logs(now)
                 return moved
         except OSError as error:
             if not isinstance(error, FileNotFoundError):  # a folder that isn't there yet is no news
@@ -121,41 +137,26 @@ class Shipper:
         self._scanned = (changed, now)
         self._inodes = entries(within)
         logs = {name for name in self._inodes if self._source.names.fullmatch(name)}
-        if self._source.tells_end:
-            marked = {f"{name[:-4]}.log" for name in self._inodes if name.endswith(".end")}
-            logs |= {name for name in marked if self._source.names.fullmatch(name)}
-        for name in sorted(logs):
-            if name not in self._logs:
-                self._logs[name] = _Log(name, load_position(self._state(name)))
-            elif self._woken(self._logs[name]):
-                self._logs[name].look_at = 0.0
+        for name in sorted(logs - self._logs.keys()):
+            self._logs[name] = _Log(name, load_position(self._state(name)))
         for name in sorted(set(self._logs) - logs):
             self._forget(self._logs[name])
 
-    def _woken(self, log: _Log) -> bool:
-        """Whether a log whose end was told has begun again: its marker went, or another file has its name."""
-        if log.tail is not None or log.position is None or not log.position.ended:
-            return False
-        return not self._marked(log) or self._inodes.get(log.name, 0) != log.position.inode
-
-    def _marked(self, log: _Log) -> bool:
-        return self._source.tells_end and f"{log.name[:-4]}.end" in self._inodes
+    def _ends(self, log: _Log) -> int:
+        """How often the log's job has ended."""
+        return self._source.ends.times(self._source.stream(log.name)) if self._source.ends is not None else 0
 
     def _step(self, log: _Log, within: int, now: float) -> bool:
         if now < log.look_at:
             return False
         try:
-            if log.tail is None and not self._open(log, within):
-                if self._marked(log) and log.position is None:
-                    self._end_without_log(log, now)
-                return False
-            return self._send_new(log, now)
+            return (log.tail is not None or self._open(log, within, now)) and self._send_new(log, now)
         except OSError as error:
             self._note(f"can't follow {log.name}: {error}")
             log.look_at = now + LATER_SECONDS
             return False
 
-    def _open(self, log: _Log, within: int) -> bool:
+    def _open(self, log: _Log, within: int, now: float) -> bool:
         """Open the log, or first its rotated predecessor that may not be sent whole; False: there is nothing to do."""
         inode = self._inodes.get(log.name)
         position = log.position
@@ -166,9 +167,10 @@ class Shipper:
                 return True
         if inode is None:
             return False
-        told = position is not None and position.inode == inode and position.ended and self._marked(log)
+        told = position is not None and position.inode == inode and 0 < position.ends >= self._ends(log)
         if told and position and position.offset == os.stat(log.name, dir_fd=within, follow_symlinks=False).st_size:
-            log.look_at = NEVER
+            log.told_at = min(log.told_at, now)
+            self._sleep(log, now)
             return False
         log.tail, log.rotated = Tail(open_regular(log.name, within=within), position), False
         return True
@@ -176,10 +178,9 @@ class Shipper:
     def _send_new(self, log: _Log, now: float) -> bool:
         tail = log.tail
         assert tail is not None
-        log.marked_since = min(log.marked_since, now) if self._marked(log) else NEVER
-        if tail.position.ended and log.marked_since == NEVER:
-            tail.mark_ended(False)
-        complete = now - log.marked_since >= SETTLE_SECONDS
+        ends = self._ends(log)
+        log.ended_since = min(log.ended_since, now) if ends > tail.position.ends else NEVER
+        complete = now - log.ended_since >= SETTLE_SECONDS
         replaced = log.rotated or self._inodes.get(log.name) != tail.position.inode
         found = tail.read(now, final=replaced or complete)
         if found.messages:
@@ -190,19 +191,35 @@ class Shipper:
         elif replaced:
             self._leave(log)
         elif complete:
-            self._end(log, now)
+            self._end(log, ends, now)
         return bool(found.consumed) or (replaced and log.name in self._logs)
 
-    def _end(self, log: _Log, now: float) -> None:
-        """Everything arrived and the marker is there: tell it, and look once more later."""
+    def _end(self, log: _Log, ends: int, now: float) -> None:
+        """Everything arrived and the job has ended: tell it, and sleep."""
         tail = log.tail
         assert tail is not None
-        if not tail.position.ended:
-            self._send(log, [end_event(tail.position.offset)], now)
-            tail.mark_ended(True)
-            self._keep(log)
+        self._send(log, [end_event(tail.position.offset)], now)
+        tail.told(ends)
+        self._keep(log)
         tail.close()
-        log.tail, log.look_at = None, now + LATER_SECONDS
+        log.tail, log.told_at = None, now
+        self._sleep(log, now)
+
+    def _sleep(self, log: _Log, now: float) -> None:
+        log.look_at = now + min(RARELY_SECONDS, max(OFTEN_SECONDS, (now - log.told_at) / 10))
+
+    def _end_without_logs(self, now: float) -> None:
+        """A job that ended without a log (its machines never came): its stream holds the end event alone."""
+        if self._source.ends is None:
+            return
+        self._without_log |= dict.fromkeys(self._source.ends.take_fresh(), now)
+        for job, since in sorted(self._without_log.items()):
+            log = f"{job}.log"
+            if log not in self._logs and now - since < SETTLE_SECONDS:
+                continue
+            if log not in self._logs:
+                self._send(_Log(log, None), [end_event(0)], now)
+            del self._without_log[job]
 
     def _send(self, log: _Log, messages: Sequence[str], now: float) -> None:
         log.last_ms = max(log.last_ms, int(now * 1000))  # within a stream, time never goes back
@@ -211,12 +228,6 @@ class Shipper:
             refused = self._sink.put_events(self._source.group, self._source.stream(log.name), batch)
             if refused:
                 self._lost(refused)
-
-    def _end_without_log(self, log: _Log, now: float) -> None:
-        """A job that ended before it wrote anything: its stream holds the end event alone."""
-        self._send(log, [end_event(0)], now)
-        log.position = Position(inode=0, ended=True)
-        save_position(self._state(log.name), log.position)
 
     def _keep(self, log: _Log) -> None:
         assert log.tail is not None
@@ -227,7 +238,8 @@ class Shipper:
         """The rotated file was sent to its end: what has its name now begins anew."""
         assert log.tail is not None
         log.tail.close()
-        log.tail, log.position, log.rotated = None, None, False
+        log.position = Position(inode=0, ends=log.tail.position.ends)
+        log.tail, log.rotated = None, False
         if log.name not in self._inodes:
             self._forget(log)
 

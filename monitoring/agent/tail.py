@@ -22,14 +22,14 @@ SILENT_SECONDS = 5.0  # then a line without an end is sent as it is: a question 
 
 @dataclass(frozen=True)
 class Position:
-    """How far a file was acknowledged. head: hash of its first `head_bytes`; ended: the end of the log was told."""
+    """How far a file was acknowledged. head: hash of its first `head_bytes`; ends: told ends of its job."""
 
     inode: int
     offset: int = 0
     within_line: bool = False
     head_bytes: int = 0
     head: str = ""
-    ended: bool = False
+    ends: int = 0
 
 
 def load_position(path: Path) -> Position | None:
@@ -56,7 +56,9 @@ class Tail:
     def __init__(self, fd: int, position: Position | None) -> None:
         self._fd = fd
         inode = os.fstat(fd).st_ino
-        self.position = position if position is not None and position.inode == inode else Position(inode=inode)
+        if position is None or position.inode != inode:
+            position = Position(inode=inode, ends=position.ends if position is not None else 0)
+        self.position = position
         self._version = (-1, -1)
         self._quiet_since = 0.0
 
@@ -71,7 +73,7 @@ class Tail:
             self._version, self._quiet_since = version, now
             if state.st_size < self.position.offset or not self._same_head():
                 # Cut, or written anew under its old inode: what it holds now is all new.
-                self.position = Position(inode=self.position.inode)
+                self.position = Position(inode=self.position.inode, ends=self.position.ends)
         if state.st_size == self.position.offset:
             return Cut([], 0, self.position.within_line)
         data = os.pread(self._fd, READ_BYTES, self.position.offset)
@@ -90,12 +92,11 @@ class Tail:
             within_line=done.within_line,
             head_bytes=head_bytes,
             head=head,
-            ended=self.position.ended and not done.consumed,
         )
 
-    def mark_ended(self, ended: bool) -> None:
-        """Note that the end of the log was told, or that it no longer holds."""
-        self.position = replace(self.position, ended=ended)
+    def told(self, ends: int) -> None:
+        """Note that so many ends of the log's job were told."""
+        self.position = replace(self.position, ends=ends)
 
     def _same_head(self) -> bool:
         return not self.position.head_bytes or self._head(self.position.head_bytes) == self.position.head

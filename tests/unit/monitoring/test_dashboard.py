@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -175,6 +176,12 @@ def test_the_statistics_are_the_catalogs() -> None:
                 assert line[-1]["stat"] == catalog.METRICS[line[1]].statistic
             elif not isinstance(line[0], str) and (match := SEARCH.search(line[0]["expression"])):
                 assert match["stat"] == catalog.METRICS[match["name"]].statistic
+
+
+def test_it_loads_as_the_stack_loads_it() -> None:
+    make = runpy.run_path(str(ROOT / "monitoring" / "dashboards" / "cluster.py"))["dashboard_body"]
+    arguments: dict[str, Any] = {"queues": ["gpu", "cpu"], "nodes": ["gpu-1", "gpu-2", "cpu-1"], "namespace": "Dure"}
+    assert make(cluster="demo", region="us-east-1", file_system_id="fs-0123", **arguments) == body()
 
 
 def test_it_loads_by_its_path_without_our_packages(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def test_the_head(tmp_path: Path) -> None:
     assert found.is_head
     assert found.labels == Labels(cluster="demo", node="head", queue="")
     jobs, own, slurm = found.sources()
-    assert (jobs.root, jobs.parts, jobs.group, jobs.tells_end) == (
+    assert (jobs.root, jobs.parts, jobs.group, jobs.ends is not None) == (
         Path("/fsx"),
         (".dure", "logs"),
         "/dure/demo/jobs",
@@ -216,7 +216,7 @@ def test_the_head(tmp_path: Path) -> None:
         False,
         False,
     ]
-    assert (own.root, own.group, own.tells_end) == (Path("/var/log/dure"), "/dure/demo/nodes", False)
+    assert (own.root, own.group, own.ends is not None) == (Path("/var/log/dure"), "/dure/demo/nodes", False)
     assert slurm.stream("slurmctld.log") == "i-1/slurmctld.log"
     assert len({source.state for source in found.sources()}) == 3
 
@@ -231,6 +231,9 @@ def test_a_compute_machine(tmp_path: Path) -> None:
 def test_the_interval_is_a_minute_unless_the_facts_say_otherwise(tmp_path: Path) -> None:
     assert settings(tmp_path).interval_seconds == 60
     assert not settings(tmp_path).high_resolution
+    found = settings(tmp_path, monitoring={"interval_seconds": "5"})
+    assert found.interval_seconds == 5
+    assert found.high_resolution
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "\udcff"])

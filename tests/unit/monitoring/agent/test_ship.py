@@ -1,15 +1,17 @@
-"""The shipper: a folder of logs to streams; restarts, rotation, truncation, outages, markers, hostile folders."""
+"""The shipper: a folder of logs to streams; restarts, rotation, truncation, outages, ends of jobs, hostile folders."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cluster_scripts.jobs.errors import Throttled, Unreachable
+from monitoring.agent.ended import EndedJobs
 from monitoring.agent.ship import Shipper, Source, end_event
 from tests.unit.monitoring.fakes import FakeSink
 
@@ -20,6 +22,7 @@ class World:
     """A file system with a folder of logs, a sink, a shipper and a clock."""
 
     def __init__(self, root: Path) -> None:
+        self.root = root
         self.logs = root / "fsx" / ".dure" / "logs"
         self.logs.mkdir(parents=True)
         self.sink = FakeSink()
@@ -33,7 +36,6 @@ class World:
             group=GROUP,
             stream=lambda name: name.removesuffix(".log"),
             state=root / "state",
-            tells_end=True,
         )
         self.restart()
 
@@ -41,14 +43,17 @@ class World:
         def lose(count: int) -> None:
             self.lost += count
 
+        self.source = replace(self.source, ends=EndedJobs(self.root / "jobcomp.txt"))
         self.shipper = Shipper(self.source, self.sink, lost=lose, note=self.notes.append)
 
     def write(self, job: int, text: str | bytes) -> None:
         with (self.logs / f"{job}.log").open("ab") as file:
             file.write(text.encode() if isinstance(text, str) else text)
 
-    def mark(self, job: int) -> None:
-        (self.logs / f"{job}.end").touch()
+    def end(self, job: int) -> None:
+        """As slurmctld notes it."""
+        with (self.root / "jobcomp.txt").open("a") as file:
+            file.write(f"JobId={job} UserId=dure(5000) GroupId=dure(5000) Name=x JobState=COMPLETED Partition=gpu \n")
 
     def run(self, seconds: float = 2.0) -> None:
         """Step as the agent does, for this much time."""
@@ -208,7 +213,7 @@ def test_a_removed_file_is_sent_to_its_end_and_forgotten(world: World) -> None:
 
 def test_the_end_is_told_once_everything_arrived(world: World) -> None:
     world.write(7, "결과\nlast words")
-    world.mark(7)
+    world.end(7)
     world.run()
     size = len("결과\nlast words".encode())
     assert world.messages() == ["결과", "last words", end_event(size)]
@@ -225,7 +230,7 @@ def test_the_end_event_is_what_the_readers_were_promised() -> None:
 
 def test_the_end_is_not_told_while_lines_wait(world: World) -> None:
     world.write(7, "one\n")
-    world.mark(7)
+    world.end(7)
     world.sink.away = True
     with pytest.raises(Unreachable):
         world.run(5)
@@ -235,34 +240,49 @@ def test_the_end_is_not_told_while_lines_wait(world: World) -> None:
 
 
 def test_a_job_without_output_has_an_end_too(world: World) -> None:
-    world.mark(9)
+    world.run()
+    world.end(9)
     world.run(20)
     world.restart()
     world.run(20)
     assert world.messages(9) == [end_event(0)]
 
 
+def test_an_old_job_whose_log_was_removed_is_not_told_again(world: World) -> None:
+    world.end(9)
+    world.run(20)
+    world.write(7, "one\n")
+    world.end(7)
+    world.run()
+    (world.logs / "7.log").unlink()
+    world.run(20)
+    assert world.messages(7) == ["one", end_event(4)]
+    assert world.messages(9) == []
+
+
 def test_a_requeued_job_goes_on_and_ends_again(world: World) -> None:
     world.write(7, "first\n")
-    world.mark(7)
+    world.end(7)
     world.run()
-    (world.logs / "7.end").unlink()
     world.write(7, "second\n")
     world.run()
-    assert world.messages() == ["first", end_event(6), "second"]
-    world.mark(7)
+    assert world.messages() == ["first", end_event(6), "second"], "without an end that Slurm did not tell"
+    world.run(100)
+    world.write(7, "third\n")
+    world.restart()
     world.run()
-    assert world.messages()[-1] == end_event(13)
-    assert world.messages().count(end_event(13)) == 1
+    world.end(7)
+    world.run()
+    assert world.messages() == ["first", end_event(6), "second", "third", end_event(19)]
 
 
-def test_output_after_the_end_is_sent_and_the_end_told_again(world: World) -> None:
+def test_output_after_the_end_is_sent(world: World) -> None:
     world.write(7, "one\n")
-    world.mark(7)
+    world.end(7)
     world.run()
     world.write(7, "late\n")
     world.run(70)
-    assert world.messages() == ["one", end_event(4), "late", end_event(9)]
+    assert world.messages() == ["one", end_event(4), "late"]
 
 
 def test_time_never_goes_back_within_a_stream(world: World) -> None:
@@ -322,10 +342,10 @@ def test_a_position_that_cannot_be_read_means_from_the_start(world: World, text:
     assert world.messages() == ["one"]
 
 
-def test_many_ended_logs_cost_one_look_each(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logs_of_ended_jobs_stay_closed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     for job in range(50):
         world.write(job, "one\n")
-        world.mark(job)
+        world.end(job)
     world.run(130)
     opened: list[str] = []
     monkeypatch.setattr("monitoring.agent.ship.open_regular", lambda name, *, within: opened.append(name))

@@ -215,7 +215,7 @@ def test_no_answer_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     }.items():
         monkeypatch.setenv(f"AWS_{name}", text)
     telemetry = open_telemetry("us-east-1")
-    with pytest.raises(OtherSide, match="sending 1 metric values"):
+    with pytest.raises(Unreachable, match="sending 1 metric values"):
         telemetry.put_metrics("Dure", [value()])
 
 
