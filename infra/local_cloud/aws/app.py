@@ -10,7 +10,7 @@ from infra.local_cloud.aws import cloudformation, ec2, fsx, images, pins, s3, ss
 from infra.local_cloud.aws.catalogue import STOCK
 from infra.local_cloud.aws.cloud import Cloud
 from infra.local_cloud.aws.cloudformation.api import OPERATIONS as CLOUDFORMATION
-from infra.local_cloud.aws.ec2 import instances, network
+from infra.local_cloud.aws.ec2 import instances, interfaces, network
 from infra.local_cloud.aws.gateway import Gateway
 from infra.local_cloud.aws.operations import Operations
 from infra.local_cloud.machines.api import Machines
@@ -25,6 +25,7 @@ PREPARATIONS = {
     ("ec2", "DeleteVpc"): network.refuse_used_vpc,
 }
 OBSERVERS = {
+    ("ec2", "CreateVpcEndpoint"): interfaces.own_endpoint_interfaces,
     ("s3", "PutObject"): s3.object_written,
     ("s3", "CopyObject"): s3.object_written,
     ("s3", "CompleteMultipartUpload"): s3.object_written,

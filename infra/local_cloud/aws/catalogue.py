@@ -15,7 +15,7 @@ STOCK: dict[str, frozenset[str]] = {
         " DeleteSubnet ModifySubnetAttribute CreateRouteTable DescribeRouteTables DeleteRouteTable AssociateRouteTable"
         " DisassociateRouteTable CreateRoute DeleteRoute CreateInternetGateway DescribeInternetGateways"
         " DeleteInternetGateway AttachInternetGateway DetachInternetGateway CreateNatGateway DescribeNatGateways"
-        " DeleteNatGateway AllocateAddress DescribeAddresses ReleaseAddress CreateVpcEndpoint DescribeVpcEndpoints"
+        " DeleteNatGateway AllocateAddress DescribeAddresses ReleaseAddress CreateVpcEndpoint DescribeVpcEndpoints DeleteVpcEndpoints ModifyVpcEndpoint"
         " CreateSecurityGroup DescribeSecurityGroups DeleteSecurityGroup DescribeSecurityGroupRules"
         " AuthorizeSecurityGroupIngress AuthorizeSecurityGroupEgress RevokeSecurityGroupIngress"
         " RevokeSecurityGroupEgress DescribeNetworkAcls DescribeNetworkInterfaces CreateFlowLogs DescribeFlowLogs"

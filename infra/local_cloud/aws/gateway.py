@@ -39,7 +39,6 @@ class _Asked:
     access_key: str = ""
     error: str = ""
     status: int = 0
-    unknown: bool = False
     params: dict[str, Any] = field(default_factory=dict)
 
 
@@ -154,8 +153,8 @@ class Gateway:
 
     def _refuse(self, asked: _Asked, environ: Mapping[str, Any], error: ServiceException) -> Response:
         shown = error if isinstance(error, AwsError) else AwsError(error.code, error.message)
-        service = asked.service if asked.service in self._stock or asked.service in self._plugins else "s3"
-        status, headers, data = protocol.answer(service, asked.operation, environ, shown)
+        known = asked.service in self._stock or asked.service in self._plugins
+        status, headers, data = protocol.refusal(asked.service if known else None, environ, shown)
         return status, headers, [data]
 
     def _record(self, asked: _Asked, *, seconds: float) -> None:

@@ -18,7 +18,7 @@ from botocore.config import Config
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 ACCESS_KEY = "LKIADURELOCALCLOUD00"  # the local cloud's own hands; shows in the record of requests
-ENDPOINT = "http://local-cloud.invalid"  # never resolved: `before-send` answers first
+ENDPOINT = "http://127.0.0.1"  # never reached: `before-send` answers first; an address, so that S3 keeps buckets in paths
 _HIDDEN = {"transfer-encoding", "expect"}
 
 
@@ -31,11 +31,11 @@ class _Raw(io.BytesIO):
 class Loopback:
     """Makes and keeps clients for one app. Thread-safe."""
 
-    def __init__(self, app: Callable[..., Any]) -> None:
+    def __init__(self, app: Callable[..., Any], *, access_key: str = ACCESS_KEY) -> None:
         self._app = app
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str], Any] = {}
-        self._session = boto3.session.Session(aws_access_key_id=ACCESS_KEY, aws_secret_access_key="none")
+        self._session = boto3.session.Session(aws_access_key_id=access_key, aws_secret_access_key="none")
 
     def client(self, service: str, region: str) -> Any:
         """A boto3 client for a service and region, made once."""

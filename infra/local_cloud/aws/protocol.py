@@ -9,19 +9,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from xml.sax.saxutils import escape
 
 from botocore.validate import ParamValidator
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import Request, determine_request_protocol
 from moto.core.routing import NotFound, get_service_router
-from moto.core.serialize import get_serializer_class
+from moto.core.serialize import XFormedAttributePicker, get_serializer_class
 from moto.core.utils import get_service_model
+from moto.ec2.responses import EC2Response
 
 from infra.local_cloud.aws.errors import AwsError
 
 # The name in a request's credential scope, where it differs from botocore's name of the service.
 SIGNING_NAMES = {"monitoring": "cloudwatch"}
 _SCOPE = re.compile(r"Credential=([^/,]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
+REQUEST_ID = "00000000-0000-4000-8000-000000000000"
 _MAX_PARSED_BODY = 16 * 1024 * 1024  # bytes; S3 bodies are never parsed, nothing else comes near it
 
 
@@ -128,39 +131,48 @@ def _constraints(value: Any, shape: Any, path: str) -> list[str]:
     return []
 
 
-def answer(
-    service: str, operation: str | None, environ: Mapping[str, Any], result: Any
-) -> tuple[int, list[tuple[str, str]], bytes]:
-    """Status, headers and body of a result or of an `AwsError`, in the protocol that the request came in."""
+Served = tuple[int, list[tuple[str, str]], bytes]
+
+
+def answer(service: str, operation: str, environ: Mapping[str, Any], result: Any) -> Served:
+    """Status, headers and body of a result, in the protocol that the request came in."""
     model = get_service_model(service)
-    content_type = str(environ.get("CONTENT_TYPE", ""))
-    protocol = determine_request_protocol(model, content_type)
-    if operation is None:
-        return _bare_error(result, protocol)
-    serializer = get_serializer_class(model.service_name, protocol)(operation_model=model.operation_model(operation))
+    protocol = determine_request_protocol(model, str(environ.get("CONTENT_TYPE", "")))
+    # EC2's answers may hold moto's own objects, whose attributes have Python's names
+    picker = XFormedAttributePicker(response_transformers=EC2Response.RESPONSE_KEY_PATH_TO_TRANSFORMER)
+    serializer = get_serializer_class(model.service_name, protocol)(
+        operation_model=model.operation_model(operation), value_picker=picker if service == "ec2" else None
+    )
     out = serializer.serialize(result)
-    status = getattr(result, "status", None) if isinstance(result, Exception) else None
     headers = [(str(k), str(v)) for k, v in out["headers"].items() if str(k).lower() != "content-length"]
     body = out["body"]
     data = body if isinstance(body, bytes) else str(body).encode()
-    return int(status or out["status_code"]), [*headers, ("Content-Length", str(len(data)))], data
+    return int(out["status_code"]), [*headers, ("Content-Length", str(len(data)))], data
 
 
-def _bare_error(error: AwsError, protocol: str) -> tuple[int, list[tuple[str, str]], bytes]:
-    if protocol in ("json", "rest-json"):
-        body = json.dumps({"__type": error.code, "message": error.message})
-        kind = "application/x-amz-json-1.1"
+def refusal(service: str | None, environ: Mapping[str, Any], error: AwsError) -> Served:
+    """Status, headers and body of an error; for an unknown service, in the form that its client likely reads."""
+    kind = str(environ.get("CONTENT_TYPE", ""))
+    headers = [("x-amzn-ErrorType", error.code), ("x-amzn-RequestId", REQUEST_ID)]
+    if service is None:
+        protocol = "json" if "json" in kind or "HTTP_X_AMZ_TARGET" in environ else "query"
     else:
-        text = error.message.replace("&", "&amp;").replace("<", "&lt;")
-        inner = f"<Error><Code>{error.code}</Code><Message>{text}</Message></Error>"
-        body = {
-            "ec2": f"<Response><Errors>{inner}</Errors><RequestID>local</RequestID></Response>",
-            "query": f"<ErrorResponse>{inner}<RequestId>local</RequestId></ErrorResponse>",
-        }.get(protocol, f"<Error><Code>{error.code}</Code><Message>{text}</Message></Error>")
-        kind = "text/xml"
-    data = body.encode()
-    headers = [("Content-Type", kind), ("Content-Length", str(len(data))), ("x-amzn-ErrorType", error.code)]
-    return error.status, headers, data
+        model = get_service_model(service)
+        protocol = determine_request_protocol(model, kind)
+        if "awsQueryCompatible" in model.metadata:
+            headers.append(("x-amzn-query-error", f"{error.code};Sender"))
+    code, message = escape(error.code), escape(error.message)
+    inner = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+    if protocol in ("json", "rest-json"):
+        body, kind = json.dumps({"__type": error.code, "message": error.message}), "application/x-amz-json-1.1"
+    elif protocol == "ec2":
+        body, kind = f"<Response><Errors>{inner}</Errors><RequestID>{REQUEST_ID}</RequestID></Response>", "text/xml"
+    elif protocol == "query":
+        body, kind = f"<ErrorResponse>{inner}<RequestId>{REQUEST_ID}</RequestId></ErrorResponse>", "text/xml"
+    else:
+        body, kind = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>", "application/xml"
+    data = b"" if environ.get("REQUEST_METHOD") == "HEAD" else body.encode()
+    return error.status, [*headers, ("Content-Type", kind), ("Content-Length", str(len(data)))], data
 
 
 def _rewind(environ: Mapping[str, Any]) -> None:

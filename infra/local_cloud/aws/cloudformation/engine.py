@@ -141,7 +141,7 @@ class Engine:
             metadata=declared.get("Metadata"),
             deletion_policy=declared.get("DeletionPolicy", "Delete"),
         )
-        verb = "UPDATE" if old else "CREATE"
+        verb, context = "UPDATE" if old else "CREATE", None
         try:
             kind = self.registry.get(fresh.type)
             evaluated = evaluation.value(declared.get("Properties", {}))
@@ -152,8 +152,13 @@ class Engine:
                 return
             stack.log(fresh, f"{verb}_IN_PROGRESS")
             replaced = bool(old and kind and kind.replaced_by(changed))
-            made = self._make(stack, fresh, None if replaced else old, replaced=replaced)
+            context = self._context(stack, fresh, suffix="-new" if replaced else "")
+            made = self._make(context, stack, fresh, None if replaced else old)
         except Exception as error:
+            if context is not None and context.existing:  # half made: roll-back has to delete it
+                fresh.physical_id, fresh.attributes = context.existing[0].physical_id, context.existing[0].attributes
+                stack.resources[name] = fresh
+                done.append(_Done(fresh, old, replaced=old is not None))
             stack.log(fresh, f"{verb}_FAILED", _reason(error))
             if not isinstance(error, (ClientError, AwsError, ParamValidationError, Failed)):
                 self.cloud.record("resource failed", stack=stack.name, resource=name, error=traceback.format_exc())
@@ -163,13 +168,12 @@ class Engine:
         done.append(_Done(fresh, old, replaced))
         stack.log(fresh, f"{verb}_COMPLETE")
 
-    def _make(self, stack: Stack, fresh: Resource, old: Resource | None, *, replaced: bool) -> Made:
+    def _make(self, context: Context, stack: Stack, fresh: Resource, old: Resource | None) -> Made:
         kind = self.registry.get(fresh.type)
         if kind is None:
             if fresh.type not in planner.INERT:
                 raise Failed(f"{fresh.type} is not modelled by the local cloud")
             return Made(f"{stack.name}-{fresh.logical_id}")
-        context = self._context(stack, fresh, suffix="-new" if replaced else "")
         if old is None:
             return kind.create(context, fresh.properties)
         assert kind.update is not None

@@ -32,6 +32,11 @@ class Context:
     stack_id: str
     logical_id: str
     stack_tags: Mapping[str, str]
+    existing: list[Made] = field(default_factory=list)
+
+    def exists(self, physical_id: str, **attributes: Any) -> None:
+        """Say, in a create of several steps, that the thing is there: if a later step fails, it will be deleted."""
+        self.existing[:] = [Made(physical_id, attributes)]
 
     def client(self, service: str) -> Any:
         """A boto3 client of the stack's region."""
@@ -48,6 +53,11 @@ class Context:
         mine = own.items() if isinstance(own, Mapping) else ((tag["Key"], tag["Value"]) for tag in own or ())
         merged = {**self.stack_tags, **dict(mine)}
         return [{"Key": str(key), "Value": str(value)} for key, value in merged.items()]
+
+    def tagged(self, own: Any = ()) -> dict[str, list[dict[str, str]]]:
+        """The `Tags` argument of a create call, left out when there are none (some APIs refuse an empty list)."""
+        tags = self.tags(own)
+        return {"Tags": tags} if tags else {}
 
 
 Create = Callable[[Context, Properties], Made]

@@ -19,7 +19,7 @@ _UNCHECKED_PATTERN = re.compile(r"\\p\{|\(\?<!")  # Java-only regular expression
 @functools.cache
 def provider_schema(type_name: str) -> dict[str, Any] | None:
     """AWS's schema of a resource type, or None when AWS has no such type."""
-    from cfnlint.schema.exceptions import ResourceNotFoundError  # heavy (0.5 s): only when a stack is made
+    from cfnlint.schema import ResourceNotFoundError  # heavy (0.5 s): only when a stack is made
     from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
     try:

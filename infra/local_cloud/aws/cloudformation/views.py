@@ -32,7 +32,7 @@ def stack(item: Stack) -> dict[str, Any]:
         "DisableRollback": item.disable_rollback,
         "NotificationARNs": item.revision.notification_arns,
         "Capabilities": item.revision.capabilities,
-        "Outputs": item.outputs,
+        "Outputs": item.outputs or None,
         "RoleARN": item.revision.role_arn,
         "Tags": [{"Key": key, "Value": value} for key, value in item.revision.tags.items()],
         "EnableTerminationProtection": item.termination_protection,

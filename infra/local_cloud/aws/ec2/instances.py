@@ -175,7 +175,7 @@ def _make_one(ec2: Any, data: dict[str, Any], version: Any, group: list[Any]) ->
     return ec2.run_instances(
         data["ImageId"],
         1,
-        Base64EncodedString(data["UserData"]) if data.get("UserData") else None,
+        Base64EncodedString(str(data["UserData"])) if data.get("UserData") else None,
         [],
         instance_type=data["InstanceType"],
         is_instance_type_default=False,

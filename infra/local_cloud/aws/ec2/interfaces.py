@@ -29,10 +29,12 @@ class CardInterface(NetworkInterface):
         return found
 
 
-def take_address(ec2: Any, subnet: Any, wanted: str | None) -> str:
-    """Reserve an address of a subnet: the wanted one, or the lowest free. Raises as EC2 does."""
+def find_address(ec2: Any, subnet: Any, wanted: str | None) -> str:
+    """A free address of a subnet: the wanted one, or the lowest. Raises as EC2 does.
+
+    It is taken once an interface with it is in `ec2.enis`: hold the region's lock until then.
+    """
     used = {item["PrivateIpAddress"] for eni in ec2.enis.values() for item in eni.private_ip_addresses}
-    used |= set(subnet._subnet_ips)
     network = ipaddress.ip_network(subnet.cidr_block)
     if wanted is not None:
         address = ipaddress.ip_address(wanted)
@@ -40,12 +42,10 @@ def take_address(ec2: Any, subnet: Any, wanted: str | None) -> str:
             raise AwsError("InvalidParameterValue", f"Address {wanted} does not fall within the subnet's address range")
         if wanted in used:
             raise AwsError("InvalidIPAddress.InUse", f"Address {wanted} is in use.")
-        subnet._subnet_ips[wanted] = None
         return wanted
     for number in range(_RESERVED, network.num_addresses - 1):
         candidate = str(network.network_address + number)
         if candidate not in used:
-            subnet._subnet_ips[candidate] = None
             return candidate
     raise AwsError(
         "InsufficientFreeAddressesInSubnet",
@@ -77,7 +77,7 @@ def make(region: str, spec: dict[str, Any], tags: dict[str, str]) -> CardInterfa
     made = CardInterface(
         ec2,
         subnet,
-        take_address(ec2, subnet, spec.get("PrivateIpAddress")),
+        find_address(ec2, subnet, spec.get("PrivateIpAddress")),
         group_ids=groups,
         description=spec.get("Description"),
         tags=tags,
@@ -90,10 +90,25 @@ def make(region: str, spec: dict[str, Any], tags: dict[str, str]) -> CardInterfa
 
 
 def release(region: str, interface: Any) -> None:
-    """Delete an interface and give its addresses back."""
+    """Delete an interface; its addresses are free again."""
     backend(region).enis.pop(interface.id, None)
-    for address in interface.private_ip_addresses:
-        interface.subnet._subnet_ips.pop(address["PrivateIpAddress"], None)
+
+
+def own_endpoint_interfaces(cloud: Cloud, call: Call) -> None:
+    """After CreateVpcEndpoint: moto's interfaces have addresses outside their subnets; make them ours."""
+    ec2 = backend(call.region)
+    with cloud.store(Ec2State, call.region).lock:
+        for endpoint in ec2.vpc_end_points.values():
+            for identity in endpoint.network_interface_ids or []:
+                foreign = ec2.enis.get(identity)
+                if foreign is None or isinstance(foreign, CardInterface):
+                    continue
+                del ec2.enis[identity]
+                spec = {"SubnetId": foreign.subnet.id, "Groups": endpoint.security_group_ids, "DeleteOnTermination": False}
+                made = make(call.region, {**spec, "Description": f"VPC Endpoint Interface {endpoint.id}"}, {})
+                del ec2.enis[made.id]
+                made.id, made.requester_managed, made.interface_type = identity, True, "vpc_endpoint"
+                ec2.enis[identity] = made
 
 
 @OPERATIONS.add("CreateNetworkInterface")

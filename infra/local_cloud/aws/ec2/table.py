@@ -66,12 +66,12 @@ def tags_of(params: dict[str, Any], kind: str) -> dict[str, str]:
     return found
 
 
-def decode_user_data(text: str | None) -> bytes:
-    """User data as the instance sees it. Raises InvalidUserData.Malformed as EC2 does."""
-    if not text:
+def decode_user_data(encoded: object) -> bytes:
+    """User data as the instance sees it, from base64 text or moto's wrapper of it. Raises InvalidUserData.Malformed."""
+    if not encoded:
         return b""
     try:
-        data = base64.b64decode(text, validate=True)
+        data = base64.b64decode(str(encoded), validate=True)
     except ValueError as error:
         raise AwsError("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.") from error
     if len(data) > 16 * 1024:

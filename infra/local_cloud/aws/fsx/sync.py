@@ -184,13 +184,11 @@ def _export_file(cloud: Cloud, region: str, association: Association, relative: 
             "file-mtime": f"{before.st_mtime_ns}ns",
         }
         s3.upload_file(str(path), association.bucket, key, ExtraArgs={"Metadata": metadata})
-        etag = s3.head_object(Bucket=association.bucket, Key=key)["ETag"]
-        after = path.stat()
     except FileNotFoundError:
         return False
-    if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-        return False  # changed while it was sent: the next scan sends it again
-    association.known[relative] = Seen(after.st_size, after.st_mtime_ns, etag)
+    etag = s3.head_object(Bucket=association.bucket, Key=key)["ETag"]
+    # as it was before it was sent: if it changed or vanished meanwhile, the next scan sees that
+    association.known[relative] = Seen(before.st_size, before.st_mtime_ns, etag)
     association.candidates.pop(relative, None)
     return True
 

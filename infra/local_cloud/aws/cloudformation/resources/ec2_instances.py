@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from typing import Any
 
@@ -103,6 +104,8 @@ def _run(properties: Properties, name: str) -> dict[str, Any]:
             {_INTERFACE_NAMES.get(key, key): int(value) if key == "DeviceIndex" else value for key, value in item.items()}
             for item in request["NetworkInterfaces"]
         ]
+    if "UserData" in request:  # base64 in the template; botocore encodes what it is given
+        request["UserData"] = base64.b64decode(request["UserData"])
     if "LaunchTemplate" in properties:
         request["LaunchTemplate"] = properties["LaunchTemplate"]
     if "IamInstanceProfile" in properties:
@@ -120,6 +123,7 @@ def _create_instance(context: Context, properties: Properties) -> Made:
     found = context.client("ec2").run_instances(
         MinCount=1, MaxCount=1, **_run(properties, context.logical_id), **tag_specs(context, "instance", properties)
     )["Instances"][0]
+    context.exists(found["InstanceId"])
     _wait_for_state(context, found["InstanceId"], "running")
     return Made(
         found["InstanceId"],

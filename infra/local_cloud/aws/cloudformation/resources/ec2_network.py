@@ -57,6 +57,7 @@ def _create_vpc(context: Context, properties: Properties) -> Made:
     ec2 = context.client("ec2")
     vpc = ec2.create_vpc(**pick(properties, "CidrBlock InstanceTenancy"), **tag_specs(context, "vpc", properties))["Vpc"]
     identity = vpc["VpcId"]
+    context.exists(identity)
     _vpc_attributes(context, identity, properties)
     of_vpc = [{"Name": "vpc-id", "Values": [identity]}]
     group = ec2.describe_security_groups(Filters=[*of_vpc, {"Name": "group-name", "Values": ["default"]}])

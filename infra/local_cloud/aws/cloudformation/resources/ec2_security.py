@@ -41,6 +41,7 @@ def _create_group(context: Context, properties: Properties) -> Made:
         VpcId=properties["VpcId"],
         **tag_specs(context, "security-group", properties),
     )["GroupId"]
+    context.exists(identity)
     if properties.get("SecurityGroupEgress"):  # given rules take the place of the default "everything out"
         ec2.revoke_security_group_egress(GroupId=identity, IpPermissions=_EVERYTHING)
     _authorize(context, identity, properties)

@@ -16,8 +16,9 @@ _ASSOCIATION = "FileSystemId FileSystemPath DataRepositoryPath BatchImportMetaDa
 
 def _create_file_system(context: Context, properties: Properties) -> Made:
     found = context.client("fsx").create_file_system(
-        **pick(properties, _FILE_SYSTEM), Tags=context.tags(properties.get("Tags"))
+        **pick(properties, _FILE_SYSTEM), **context.tagged(properties.get("Tags"))
     )["FileSystem"]
+    context.exists(found["FileSystemId"])
     _wait(lambda: _file_system(context, found["FileSystemId"]), "AVAILABLE")
     return Made(
         found["FileSystemId"],
@@ -51,7 +52,8 @@ def _update_file_system(context: Context, made: Made, old: Properties, new: Prop
     if changed:
         fsx.update_file_system(FileSystemId=made.physical_id, **pick(new, " ".join(sorted(changed))))
         _wait(lambda: _file_system(context, made.physical_id), "AVAILABLE")
-    fsx.tag_resource(ResourceARN=made.attributes["ResourceARN"], Tags=context.tags(new.get("Tags")))
+    if context.tags(new.get("Tags")):
+        fsx.tag_resource(ResourceARN=made.attributes["ResourceARN"], Tags=context.tags(new.get("Tags")))
     return made
 
 
@@ -69,9 +71,10 @@ def _delete_file_system(context: Context, made: Made, properties: Properties) ->
 def _create_association(context: Context, properties: Properties) -> Made:
     fsx = context.client("fsx")
     found = fsx.create_data_repository_association(
-        **pick(properties, _ASSOCIATION), Tags=context.tags(properties.get("Tags"))
+        **pick(properties, _ASSOCIATION), **context.tagged(properties.get("Tags"))
     )["Association"]
     identity = found["AssociationId"]
+    context.exists(identity)
     _wait(lambda: fsx.describe_data_repository_associations(AssociationIds=[identity])["Associations"][0], "AVAILABLE")
     return Made(identity, {"AssociationId": identity, "ResourceARN": found["ResourceARN"]})
 

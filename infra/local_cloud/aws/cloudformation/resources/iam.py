@@ -16,8 +16,9 @@ def _create_role(context: Context, properties: Properties) -> Made:
         RoleName=name,
         AssumeRolePolicyDocument=json.dumps(properties["AssumeRolePolicyDocument"]),
         **pick(properties, "Path Description MaxSessionDuration PermissionsBoundary"),
-        Tags=context.tags(properties.get("Tags")),
+        **context.tagged(properties.get("Tags")),
     )["Role"]
+    context.exists(name)
     _fill_role(context, name, properties)
     return Made(name, {"Arn": role["Arn"], "RoleId": role["RoleId"]})
 
@@ -48,7 +49,7 @@ def _update_role(context: Context, made: Made, old: Properties, new: Properties)
         iam.update_role(RoleName=name, **settings)
     _empty_role(context, name, old)
     _fill_role(context, name, new)
-    if new.get("Tags") != old.get("Tags"):
+    if new.get("Tags") != old.get("Tags") and context.tags(new.get("Tags")):
         iam.tag_role(RoleName=name, Tags=context.tags(new.get("Tags")))
     return made
 
@@ -114,6 +115,7 @@ def _create_profile(context: Context, properties: Properties) -> Made:
     iam = context.client("iam")
     name = properties.get("InstanceProfileName") or context.name(limit=128)
     profile: dict[str, Any] = iam.create_instance_profile(InstanceProfileName=name, **pick(properties, "Path"))
+    context.exists(name)
     for role in properties["Roles"]:
         iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=role)
     return Made(name, {"Arn": profile["InstanceProfile"]["Arn"]})

@@ -42,7 +42,7 @@ def _delete_dashboard(context: Context, made: Made, properties: Properties) -> N
 
 def _put_alarm(context: Context, name: str, properties: Properties) -> Made:
     fields = {key: value for key, value in properties.items() if key not in ("AlarmName", "Tags")}
-    context.client("cloudwatch").put_metric_alarm(AlarmName=name, **fields, Tags=context.tags(properties.get("Tags")))
+    context.client("cloudwatch").put_metric_alarm(AlarmName=name, **fields, **context.tagged(properties.get("Tags")))
     return Made(name, {"Arn": context.cloud.arn("cloudwatch", context.region, f"alarm:{name}")})
 
 
@@ -64,7 +64,7 @@ def _create_topic(context: Context, properties: Properties) -> Made:
     attributes = {
         key: properties[key] for key in ("DisplayName", "KmsMasterKeyId") if key in properties
     }
-    arn = sns.create_topic(Name=name, Attributes=attributes, Tags=context.tags(properties.get("Tags")))["TopicArn"]
+    arn = sns.create_topic(Name=name, Attributes=attributes, **context.tagged(properties.get("Tags")))["TopicArn"]
     return Made(arn, {"TopicArn": arn, "TopicName": name})
 
 

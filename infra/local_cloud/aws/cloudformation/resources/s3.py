@@ -22,6 +22,7 @@ def _create_bucket(context: Context, properties: Properties) -> Made:
     name = properties.get("BucketName") or context.name(limit=63).lower()
     where = {} if context.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": context.region}}
     context.client("s3").create_bucket(Bucket=name, **where)
+    context.exists(name)
     _configure_bucket(context, name, properties)
     return Made(
         name,
@@ -186,6 +187,7 @@ def _create_repository(context: Context, properties: Properties) -> Made:
         ),
     )["repository"]
     name = found["repositoryName"]
+    context.exists(name)
     _repository_policies(context, name, properties)
     return Made(name, {"Arn": found["repositoryArn"], "RepositoryUri": found["repositoryUri"]})
 

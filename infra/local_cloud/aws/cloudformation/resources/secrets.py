@@ -25,7 +25,7 @@ def _create_secret(context: Context, properties: Properties) -> Made:
         Name=properties.get("Name") or context.name(limit=128),
         SecretString=_text(context, properties),
         **pick(properties, "Description KmsKeyId"),
-        Tags=context.tags(properties.get("Tags")),
+        **context.tagged(properties.get("Tags")),
     )["ARN"]
     return Made(arn, {"Id": arn})
 

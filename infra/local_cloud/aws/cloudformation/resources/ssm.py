@@ -13,7 +13,7 @@ from infra.local_cloud.aws.cloudformation.resources.ec2_network import pick
 def _create_parameter(context: Context, properties: Properties) -> Made:
     name = properties.get("Name") or f"CFN-{context.name(limit=500)}"
     fields = pick(properties, "Type Value Description AllowedPattern Tier DataType")
-    context.client("ssm").put_parameter(Name=name, **fields, Tags=context.tags(properties.get("Tags")))
+    context.client("ssm").put_parameter(Name=name, **fields, **context.tagged(properties.get("Tags")))
     return Made(name, {"Type": properties["Type"], "Value": properties["Value"]})
 
 
@@ -42,7 +42,7 @@ def _create_document(context: Context, properties: Properties) -> Made:
         DocumentType=properties.get("DocumentType", "Command"),
         DocumentFormat=properties.get("DocumentFormat", "JSON"),
         **pick(properties, "TargetType VersionName"),
-        Tags=context.tags(properties.get("Tags")),
+        **context.tagged(properties.get("Tags")),
     )
     return Made(name)
 
