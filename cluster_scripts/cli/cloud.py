@@ -43,10 +43,10 @@ def run(argv: Sequence[str]) -> int:
         if rest:
             raise InvalidArgument(f"`dure cloud env` does not know {' '.join(rest)}")
         return _print_env(options)
-    words = [options.action, "--state", str(options.state), *rest]
+    words = [options.action, "--state", str(options.state.absolute()), *rest]
     if options.action == "up" and not options.foreground:
         words.append("--detach")
-    if options.json:
+    if options.action == "status" and options.json:
         words.append("--json")
     return _start(words)
 

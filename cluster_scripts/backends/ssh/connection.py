@@ -130,8 +130,11 @@ class Connection:
                 sock=None if address.proxy is None else _proxy(address.proxy),
             )
         except Exception as error:
+            transport = client.get_transport()
+            # paramiko raises what the last key file that it tried gave, which may be about that file's form
+            greeted = transport is not None and transport.is_active()
             client.close()
-            explained = _explained(error, address)
+            explained = _explained(error, address, greeted=greeted)
             if explained is None:
                 raise
             raise explained from error
@@ -207,8 +210,11 @@ def _proxy(command: str) -> paramiko.ProxyCommand:
     return paramiko.ProxyCommand(command)
 
 
-def _explained(error: Exception, address: Address) -> DureError | None:
-    """What went wrong while connecting, and what to do; None for an error that is none of the connection's."""
+def _explained(error: Exception, address: Address, *, greeted: bool) -> DureError | None:
+    """What went wrong while connecting, and what to do; None for an error that is none of the connection's.
+
+    greeted: the host's key was right and the connection stands, so that only our own key can be at fault.
+    """
     port = f" -p {address.port}" if address.port != 22 else ""
     if isinstance(error, _UnknownKey):
         key = error.key
@@ -222,7 +228,7 @@ def _explained(error: Exception, address: Address) -> DureError | None:
             f"the key of {address.host} has CHANGED: somebody may be in between, or the machine was set up anew. Ask "
             f"its administrator; if it is right, forget the old key: ssh-keygen -R {_known_name(address)}"
         )
-    if isinstance(error, paramiko.AuthenticationException | paramiko.PasswordRequiredException):
+    if isinstance(error, paramiko.AuthenticationException) or (greeted and isinstance(error, paramiko.SSHException)):
         return Refused(
             f"{address} does not let you in ({error}); does `ssh{port} {address.user}@{address.host}` work without a "
             "password? Load your key into ssh-agent, or name it as IdentityFile in ~/.ssh/config"
