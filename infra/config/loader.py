@@ -92,12 +92,21 @@ def _validate(document: Document) -> tuple[ClusterFile | None, list[Problem]]:
     if not isinstance(document.value, dict):
         return None, problems
     value = document.value
-    for path in {_path(detail) for detail in details if detail["type"] != "missing"}:
-        value = _without(value, path)
+    for path in sorted({_path(detail) for detail in details}, key=str):
+        value = _set(_without(value, path), path, _STAND_INS[path[-1]]) if _standing(path) else _without(value, path)
     try:
         return ClusterFile.model_validate(value), problems
     except ValidationError:
         return None, problems
+
+
+# For keys that must be there and that no rule judges by themselves
+_STAND_INS: dict[str | int, Any] = {"name": "unknown", "max": 1000}
+
+
+def _standing(path: KeyPath) -> bool:
+    """Whether a stand-in takes the place of what is refused at a path: of a cluster or of a queue."""
+    return bool(path) and path[-1] in _STAND_INS and (len(path) == 1 or path[0] == "queues")
 
 
 def _is_echo(detail: Mapping[str, Any]) -> bool:
@@ -129,6 +138,18 @@ def _without_item(value: list[Any], index: int, rest: KeyPath) -> list[Any]:
         # A hole keeps the other items' indexes; the second validation then fails and the rules wait
         return [*value[:index], None, *value[index + 1 :]]
     return [*value[:index], _without(value[index], rest), *value[index + 1 :]]
+
+
+def _set(value: Any, path: KeyPath, new: Any) -> Any:
+    """A copy of a value with something else at the path, where there is a place for it."""
+    if not path:
+        return new
+    first, rest = path[0], path[1:]
+    if isinstance(value, dict) and isinstance(first, str) and (not rest or first in value):
+        return {**value, first: _set(value.get(first), rest, new)}
+    if isinstance(value, list) and isinstance(first, int) and first < len(value):
+        return [*value[:first], _set(value[first], rest, new), *value[first + 1 :]]
+    return value
 
 
 def _translate(document: Document, detail: Mapping[str, Any]) -> Problem:

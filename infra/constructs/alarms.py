@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
@@ -53,6 +54,25 @@ class Alarms(Construct):
     def _topic(self, email: str) -> str:
         """The topic that mails. It is not encrypted: alarms carry no secrets, and CloudWatch could not write to it."""
         topic = sns.CfnTopic(self, "Topic", topic_name=f"dure-{self._cluster}-alarms", tags=tags(self._cluster))
+        refused = iam.PolicyStatement(
+            sid="OnlyByTls",
+            effect=iam.Effect.DENY,
+            principals=[iam.AnyPrincipal()],
+            actions=["sns:Publish"],
+            resources=[topic.ref],
+            conditions={"Bool": {"aws:SecureTransport": "false"}},
+        )
+        stack = cdk.Stack.of(self)
+        alarms = iam.PolicyStatement(
+            sid="AlarmsOfThisAccount",
+            principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+            actions=["sns:Publish"],
+            resources=[topic.ref],
+            conditions={"StringEquals": {"aws:SourceAccount": stack.account}},
+        )
+        sns.CfnTopicPolicy(
+            self, "TopicPolicy", topics=[topic.ref], policy_document=iam.PolicyDocument(statements=[refused, alarms])
+        )
         sns.CfnSubscription(self, "Mail", topic_arn=topic.ref, protocol="email", endpoint=email)
         return topic.ref
 

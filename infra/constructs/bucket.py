@@ -7,6 +7,8 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from infra.constructs.acknowledged import acknowledge
+
 
 class DataBucket(Construct):
     """Versioned, encrypted, reachable by TLS only and never public.
@@ -40,4 +42,7 @@ class DataBucket(Construct):
                 s3.LifecycleRule(id="launches", prefix=".dure/launches/", expiration=cdk.Duration.days(30)),
                 s3.LifecycleRule(id="specs", prefix=".dure/specs/", expiration=cdk.Duration.days(90)),
             ],
+        )
+        acknowledge(
+            self, {"S1": "Who read what is for CloudTrail's data events to say; access logs would be a second bucket."}
         )

@@ -8,6 +8,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
+from infra.constructs.acknowledged import acknowledge
 from infra.constructs.naming import tags
 
 
@@ -55,6 +56,7 @@ class Head(Construct):
             self,
             "Instance",
             instance_type=instance_type,
+            monitoring=True,
             launch_template=ec2.CfnInstance.LaunchTemplateSpecificationProperty(
                 launch_template_id=template.ref, version=template.attr_latest_version_number
             ),
@@ -62,4 +64,12 @@ class Head(Construct):
                 ec2.CfnInstance.NetworkInterfaceProperty(device_index="0", network_interface_id=interface.interface.ref)
             ],
             tags=tags(cluster, role="head", name=f"dure-{cluster}-head", extra=user_tags),
+        )
+        acknowledge(
+            self,
+            {
+                "EC26": "The volumes are in the launch template, encrypted under the cluster's key.",
+                "EC29": "The cluster file's `protect` protects the whole stack; an instance that alone refuses to be "
+                "deleted would only leave a stack half deleted.",
+            },
         )

@@ -6,6 +6,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
+from infra.constructs.acknowledged import acknowledge
 from infra.constructs.naming import tags
 
 # munge takes 32 to 1024 bytes; letters and digits survive every file and shell on their way
@@ -26,6 +27,13 @@ class MungeKey(Construct):
             ),
             kms_key_id=key_arn,
             tags=tags(cluster),
+        )
+        acknowledge(
+            self,
+            {
+                "SMG4": "munge has one key for all machines: to turn it while jobs run cuts every node off. "
+                "Deleting the secret and deploying again makes a new one."
+            },
         )
         self.secret.apply_removal_policy(cdk.RemovalPolicy.DESTROY)
 

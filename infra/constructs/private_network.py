@@ -75,12 +75,12 @@ class PrivateNetwork(Construct):
         out = ec2.CfnRoute(
             self, "Out", route_table_id=routes.ref, destination_cidr_block="0.0.0.0/0", gateway_id=gateway.ref
         )
-        out.add_dependency(attached)
+        out.node.add_dependency(attached)
         address = ec2.CfnEIP(self, "NatAddress", domain="vpc", tags=tags(self._cluster))
         nat = ec2.CfnNatGateway(
             self, "Nat", subnet_id=public.ref, allocation_id=address.attr_allocation_id, tags=tags(self._cluster)
         )
-        nat.add_dependency(out)
+        nat.node.add_dependency(out)
         ec2.CfnRoute(
             self,
             "ByNat",

@@ -11,7 +11,7 @@ from constructs import Construct
 
 from infra.config import facts
 from infra.config.catalog import find
-from infra.config.interfaces import layout
+from infra.config.interfaces import layout, refusals
 from infra.config.schema import ClusterFile, Image, Queue
 from infra.constructs.command_document import CommandDocument, document_name
 from infra.constructs.facts_parameter import FactsParameter
@@ -20,7 +20,7 @@ from infra.constructs.launch_template import HeadTemplate, MachineBase, NodeTemp
 from infra.constructs.logs import log_group
 from infra.constructs.munge_key import MungeKey
 from infra.constructs.naming import jobs_log_group, nodes_log_group, tags
-from infra.constructs.roles import MachineRole, Scope, head_statements, node_statements
+from infra.constructs.roles import Launches, MachineRole, Scope, head_statements, node_statements
 from infra.constructs.toolkit_bundle import ToolkitBundle
 from infra.stacks.network import NetworkStack
 from infra.stacks.storage import StorageStack
@@ -81,7 +81,7 @@ class ClusterStack(cdk.Stack):
     def _machine_scope(self) -> Scope:
         return Scope(
             cluster=self._cluster.name,
-            bucket_arn=self._storage.bucket.bucket_arn,
+            bucket_arn=cdk.Fn.import_value(self._storage.bucket_arn_export),
             key_arn=self._network.key_arn,
             secret_arn=self._munge.arn,
             toolkit_bucket=self._toolkit.bucket,
@@ -103,6 +103,9 @@ class ClusterStack(cdk.Stack):
         instance_type = find(queue.instance_type)
         if instance_type is None:
             raise ValueError(f"{queue.instance_type} is not in the catalog: the rules should have refused it")
+        interfaces = layout(instance_type, efa=queue.efa)
+        if refused := refusals(instance_type, interfaces):
+            raise ValueError(f"queue {queue.name}: EC2 would refuse its interfaces: {'; '.join(refused)}")
         group = None
         if queue.placement_group:
             group = ec2.CfnPlacementGroup(
@@ -123,7 +126,7 @@ class ClusterStack(cdk.Stack):
                 security_group_id=self._network.groups.nodes.attr_group_id,
                 profile_arn=profile_arn,
                 placement_group=group,
-                interfaces=layout(instance_type, efa=queue.efa),
+                interfaces=interfaces,
             ).template
             templates.append(
                 facts.LaunchTemplate(
@@ -196,12 +199,22 @@ class ClusterStack(cdk.Stack):
         )
 
     def _head(self, interface: HeadInterface, *, node_role_arn: str) -> Head:
-        template_ids = [each.launch_template_id for queue in self.queues for each in queue.launch_templates]
+        templates = [each for queue in self.queues for each in queue.launch_templates]
+        launches = Launches(
+            node_role_arn=node_role_arn,
+            template_ids=tuple(each.launch_template_id for each in templates),
+            subnet_ids=tuple(dict.fromkeys(each.subnet_id for each in templates)),
+            security_group_id=self._network.groups.nodes.attr_group_id,
+            placement_groups=tuple(queue.placement_group for queue in self.queues if queue.placement_group),
+            reservation_ids=tuple(
+                queue.capacity_reservation_id for queue in self._cluster.queues if queue.capacity_reservation_id
+            ),
+        )
         role = MachineRole(
             self,
             "HeadRole",
             description=f"Head of the Dure cluster {self._cluster.name}",
-            statements=head_statements(self, self._scope, node_role_arn=node_role_arn, template_ids=template_ids),
+            statements=head_statements(self, self._scope, launches),
         )
         template = HeadTemplate(
             self,

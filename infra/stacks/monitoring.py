@@ -10,6 +10,7 @@ from constructs import Construct
 
 from infra.config.schema import ClusterFile
 from infra.constructs.alarms import Alarms
+from infra.constructs.budget import MonthlyBudget
 from infra.constructs.dashboard import Dashboard, load_body
 from infra.stacks.cluster import METRICS_NAMESPACE, ClusterStack
 from infra.stacks.storage import StorageStack
@@ -50,3 +51,11 @@ class MonitoringStack(cdk.Stack):
             capacity_gib=cluster.storage.capacity_gib,
             email=cluster.monitoring.alarm_email,
         )
+        if cluster.budget is not None:
+            MonthlyBudget(
+                self,
+                "Budget",
+                cluster=cluster.name,
+                usd=cluster.budget.usd_per_month,
+                email=cluster.budget.email,
+            )

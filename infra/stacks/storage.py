@@ -23,6 +23,9 @@ class StorageStack(cdk.Stack):
         super().__init__(scope, id, **options)
         key = kms.Key.from_key_arn(self, "Key", network.key_arn)
         self.bucket = DataBucket(self, "Data", key=key, keep=cluster.storage.on_down == "keep").bucket
+        # Exported under a name of ours: policies then read the same in every template
+        self.bucket_arn_export = f"{self.stack_name}-bucket-arn"
+        cdk.CfnOutput(self, "BucketArn", value=self.bucket.bucket_arn, export_name=self.bucket_arn_export)
         self.lustre = Lustre(
             self,
             "Lustre",
