@@ -6,17 +6,21 @@ import os
 from pathlib import Path
 from typing import Any
 
-from infra.local_cloud.aws import cloudformation, ec2, fsx, images, pins, s3, ssm
+from infra.local_cloud.aws import cloudformation, ec2, fsx, iam, pins, s3, ssm
 from infra.local_cloud.aws.catalogue import STOCK
 from infra.local_cloud.aws.cloud import Cloud
 from infra.local_cloud.aws.cloudformation.api import OPERATIONS as CLOUDFORMATION
-from infra.local_cloud.aws.ec2 import instances, interfaces, network
+from infra.local_cloud.aws.ec2 import instances, interfaces, network, table
 from infra.local_cloud.aws.gateway import Gateway
 from infra.local_cloud.aws.operations import Operations
 from infra.local_cloud.machines.api import Machines
 
 PLUGINS: tuple[Operations, ...] = (CLOUDFORMATION, ec2.OPERATIONS, fsx.OPERATIONS, ssm.OPERATIONS)
 PREPARATIONS = {
+    ("iam", "AttachRolePolicy"): iam.know_managed_policy,
+    ("iam", "GetPolicy"): iam.know_managed_policy,
+    ("iam", "GetPolicyVersion"): iam.know_managed_policy,
+    ("ec2", "DescribeImages"): table.know_local_image,
     ("ec2", "DescribeInstances"): instances.refresh_states,
     ("ec2", "DescribeInstanceStatus"): instances.refresh_states,
     ("ec2", "CreateTags"): instances.refresh_states,
@@ -59,7 +63,6 @@ def build_cloud(machines: Machines, *, state: Path, port: int) -> tuple[Cloud, G
     )
     cloud.connect(gateway)
     machines.on_exit = lambda instance_id: instances.machine_ended(cloud, instance_id)
-    images.register()
     return cloud, gateway
 
 
@@ -71,6 +74,7 @@ def _moto_app(state: Path) -> Any:
     objects = state / "objects"
     objects.mkdir(exist_ok=True)
     tempfile.tempdir = str(objects)  # S3 objects over the buffer's size spill into unnamed files here
+    os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # images that no machine here could be
     os.environ.setdefault("MOTO_S3_DEFAULT_KEY_BUFFER_SIZE", str(256 * 1024))
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 

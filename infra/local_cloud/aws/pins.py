@@ -33,6 +33,8 @@ LEANED_ON = {
     "moto.ec2.models.iam_instance_profile:IamInstanceProfileAssociationBackend.associate_iam_instance_profile": "8ddefcf68af00021",
     "moto.ec2.utils:filter_iam_instance_profiles": "f9739541a60be6f2",
     "moto.ec2.models.amis:AmiBackend.register_image": "8867543cb050a9de",
+    # AWS's own policies, one by one
+    "moto.iam.models:AWSManagedPolicy.from_data": "9474574f120edc4e",
     # documents are read from its dictionaries
     "moto.ssm.models:Documents": "86914859566a73e6",
     # the wire: our gateway parses and serializes with these

@@ -7,9 +7,10 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.local_cloud.aws.cloud import ACCOUNT
+from infra.local_cloud.aws import images
+from infra.local_cloud.aws.cloud import ACCOUNT, Cloud
 from infra.local_cloud.aws.errors import AwsError
-from infra.local_cloud.aws.operations import Operations
+from infra.local_cloud.aws.operations import Call, Operations
 from moto.ec2.models import ec2_backends
 
 OPERATIONS = Operations("ec2")
@@ -47,7 +48,14 @@ class Faults:
 
 def backend(region: str) -> Any:
     """moto's EC2 backend of a region."""
-    return ec2_backends[ACCOUNT][region]
+    found = ec2_backends[ACCOUNT][region]
+    images.know_local_image(found)
+    return found
+
+
+def know_local_image(cloud: Cloud, call: Call) -> None:
+    """Before DescribeImages: the one image that there is."""
+    images.know_local_image(ec2_backends[ACCOUNT][call.region])
 
 
 def dry_run(params: dict[str, Any]) -> None:
