@@ -4,7 +4,8 @@
     python -m infra.local_cloud status [--json] [--state DIR]
     python -m infra.local_cloud down [--state DIR]
 
-`up` runs until it is told to end (ctrl-C, `down`), or returns when ready with --detach. Exit codes: 0 done, 1 it can't be.
+`up` runs until it is told to end (ctrl-C, `down`), or returns when ready with --detach.
+Exit codes: 0 done, 1 it can't be done (the line on standard error says why), 2 usage.
 """
 
 from __future__ import annotations
@@ -41,8 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m infra.local_cloud", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.local_cloud", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--state", type=Path, default=REPOSITORY / ".dure" / "cloud", metavar="DIR", help="its folder")
     verbs = parser.add_subparsers(required=True)
@@ -73,7 +75,9 @@ def _up(options: argparse.Namespace) -> int:
         return _detach(options, state)
     if os.geteuid() != 0:
         ownership.record(image.owners_file(options.state / "image"))
-        return user_namespace.enter([sys.executable, "-m", "infra.local_cloud", *_words(options), "--inside"], cwd=REPOSITORY)
+        return user_namespace.enter(
+            [sys.executable, "-m", "infra.local_cloud", *_words(options), "--inside"], cwd=REPOSITORY
+        )
     return _serve(options)
 
 
@@ -81,13 +85,17 @@ def _serve(options: argparse.Namespace) -> int:
     from . import server  # late: down and status do without werkzeug
 
     began = time.monotonic()
-    binds = [(options.node_environment.absolute(), "/opt/dure/env/node"),
-             (options.trainer_environment.absolute(), "/opt/dure/env/trainer")]
+    binds = [
+        (options.node_environment.absolute(), "/opt/dure/env/node"),
+        (options.trainer_environment.absolute(), "/opt/dure/env/trainer"),
+    ]
     try:
         server.run(
-            server.Options(state=options.state, port=options.port, repository=REPOSITORY, binds=binds,
-                           unprivileged=options.inside),
-            say=lambda text: print(f"[{time.monotonic() - began:6.2f} s] {text}", flush=True))
+            server.Options(
+                state=options.state, port=options.port, repository=REPOSITORY, binds=binds, unprivileged=options.inside
+            ),
+            say=lambda text: print(f"[{time.monotonic() - began:6.2f} s] {text}", flush=True),
+        )
     except server.ServerError as error:
         print(f"local cloud: {error}", file=sys.stderr)
         return 1
@@ -96,16 +104,30 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _words(options: argparse.Namespace) -> list[str]:
-    return ["up", "--state", str(options.state), "--port", str(options.port),
-            "--node-environment", str(options.node_environment.absolute()),
-            "--trainer-environment", str(options.trainer_environment.absolute())]
+    return [
+        "up",
+        "--state",
+        str(options.state),
+        "--port",
+        str(options.port),
+        "--node-environment",
+        str(options.node_environment.absolute()),
+        "--trainer-environment",
+        str(options.trainer_environment.absolute()),
+    ]
 
 
 def _detach(options: argparse.Namespace, state: State) -> int:
     log = options.state / "cloud.log"
     with log.open("wb") as output:
-        child = subprocess.Popen([sys.executable, "-m", "infra.local_cloud", *_words(options)], stdin=subprocess.DEVNULL,
-                                 stdout=output, stderr=output, start_new_session=True, cwd=REPOSITORY)
+        child = subprocess.Popen(
+            [sys.executable, "-m", "infra.local_cloud", *_words(options)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd=REPOSITORY,
+        )
     end, shown = time.monotonic() + READY_SECONDS, 0
     try:
         while time.monotonic() < end:
@@ -135,7 +157,12 @@ def _down(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     state = State(options.state)
     pid, info = state.owner(), state.info()
-    answer: dict[str, Any] = {"running": pid is not None and info is not None, "pid": pid, **(info or {}), "machines": []}
+    answer: dict[str, Any] = {
+        "running": pid is not None and info is not None,
+        "pid": pid,
+        **(info or {}),
+        "machines": [],
+    }
     if answer["running"]:
         with urllib.request.urlopen(f"{answer['endpoint']}/_local_cloud/status", timeout=10) as reply:
             answer["machines"] = json.load(reply)
@@ -146,7 +173,9 @@ def _status(options: argparse.Namespace) -> int:
     else:
         print(f"up at {answer['endpoint']}, process {pid}, {len(answer['machines'])} machines")
         for machine in answer["machines"]:
-            print(f"  {machine['id']}  {machine['ip']:15}  {machine['state']:8}  {machine['type']}  pid {machine['pid']}")
+            print(
+                f"  {machine['id']}  {machine['ip']:15}  {machine['state']:8}  {machine['type']}  pid {machine['pid']}"
+            )
     return 0 if answer["running"] else 1
 
 

@@ -69,8 +69,10 @@ def listen(port: int) -> socket.socket:
     try:
         listener.bind(("127.0.0.1", port))
     except OSError as error:
-        raise ServerError(f"port {port} of 127.0.0.1 can't be had ({error.strerror}): stop what uses it, or take a free one with "
-                          "--port 0") from error
+        raise ServerError(
+            f"port {port} of 127.0.0.1 can't be had ({error.strerror}): stop what uses it, or take a free one with "
+            "--port 0"
+        ) from error
     listener.listen(128)
     return listener
 
@@ -124,8 +126,16 @@ def run(options: Options, *, say: Callable[[str], None]) -> None:
             machines.start()
             say("loading the AWS API")
             _serve_api(machines, listener, options, port)
-            state.publish({"endpoint": f"http://127.0.0.1:{port}", "port": port, "pid": os.getpid(), "started": time.time(),
-                           "unprivileged": options.unprivileged, "state": str(options.state)})
+            state.publish(
+                {
+                    "endpoint": f"http://127.0.0.1:{port}",
+                    "port": port,
+                    "pid": os.getpid(),
+                    "started": time.time(),
+                    "unprivileged": options.unprivileged,
+                    "state": str(options.state),
+                }
+            )
             say(f"ready at http://127.0.0.1:{port}")
             stop.wait()
             say("stopping")
@@ -138,7 +148,9 @@ def run(options: Options, *, say: Callable[[str], None]) -> None:
 
 def absent(options: Options) -> list[str]:
     """What an AMI would hold and this repository does not have yet."""
-    found = [f"{source} is missing: machines have no {target}" for source, target in options.binds if not source.is_dir()]
+    found = [
+        f"{source} is missing: machines have no {target}" for source, target in options.binds if not source.is_dir()
+    ]
     if not (options.repository / "ami" / "install.sh").exists():
         found.append("ami/install.sh is missing: machines have none of our own programs")
     return found
@@ -146,8 +158,14 @@ def absent(options: Options) -> list[str]:
 
 def _machines(options: Options, port: int) -> local.LocalMachines:
     binds = [Bind(os.path.realpath(source), target) for source, target in options.binds if source.is_dir()]
-    return local.LocalMachines(state=options.state, port=port, host=host_of(options), repository=options.repository,
-                               binds=binds, serve=serve_on)
+    return local.LocalMachines(
+        state=options.state,
+        port=port,
+        host=host_of(options),
+        repository=options.repository,
+        binds=binds,
+        serve=serve_on,
+    )
 
 
 def _serve_api(machines: local.LocalMachines, listener: socket.socket, options: Options, port: int) -> None:

@@ -1,7 +1,7 @@
 """The folder of one local cloud: who runs on it, and the files that say so to others.
 
-`lock` is held (flock) by the owner for as long as it lives, so a `kill -9` frees it; `cloud.json` appears whole once the local
-cloud is ready and goes when it ends; one that is left without a held lock is stale.
+`lock` is held (flock) by the owner for as long as it lives, so a `kill -9` frees it; `cloud.json` appears whole once
+the local cloud is ready and goes when it ends; one that is left without a held lock is stale.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ class State:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StateError(f"{folder} can't be made: {error.strerror}; give --state a folder that you may write") from error
+            raise StateError(
+                f"{folder} can't be made: {error.strerror}; give --state a folder that you may write"
+            ) from error
 
     @contextlib.contextmanager
     def own(self) -> Iterator[None]:
@@ -40,8 +42,10 @@ class State:
         with self._lock_path.open("a+") as lock:
             if not _try_lock(lock.fileno()):
                 info = self.info() or {}
-                raise StateError(f"a local cloud already runs on {self.folder} ({info.get('endpoint', 'starting')}, process "
-                                 f"{self.owner()}): use it, or end it with `down`")
+                raise StateError(
+                    f"a local cloud already runs on {self.folder} ({info.get('endpoint', 'starting')}, process "
+                    f"{self.owner()}): use it, or end it with `down`"
+                )
             lock.truncate(0)
             lock.write(f"{os.getpid()}\n")
             lock.flush()

@@ -76,12 +76,14 @@ class FileSystems:
             return _failed(source, target, errno.EIO, "Input/output error\nIs the MGS running?")
         folder = known.folder / match["below"].lstrip("/")
         if match["name"] != known.mount_name or not folder.is_dir():
-            return _failed(source, target, errno.ENOENT, "No such file or directory\nIs the MGS specification correct?\n"
-                                                         "Is the filesystem name correct?")
+            return _failed(
+                source,
+                target,
+                errno.ENOENT,
+                "No such file or directory\nIs the MGS specification correct?\nIs the filesystem name correct?",
+            )
         return folder
 
 
 def _failed(source: str, target: str, code: int, why: str) -> Refusal:
     return Refusal(code, f"mount.lustre: mount {source} at {target} failed: {why}\n")
-
-

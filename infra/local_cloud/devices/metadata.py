@@ -1,7 +1,7 @@
-"""The instance metadata service, as a machine finds it at 169.254.169.254: who asks is told by the address it comes from.
+"""The instance metadata service, as machines find it at 169.254.169.254: who asks is told by the source address.
 
-Version 2 (a token by PUT, with a time to live, its answer travelling `hop_limit` hops) always, version 1 unless the instance
-requires tokens. Source: "Use IMDS" in the EC2 user guide.
+Version 2 (a token by PUT, with a time to live, its answer travelling `hop_limit` hops) always, version 1 unless the
+instance requires tokens. Source: "Use IMDS" in the EC2 user guide.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FindMachine = Callable[[str], MachineSpec | None]
 
 
 class Tokens:
-    """The session tokens of every machine; a token is good for the machine that asked for it, until its time is over."""
+    """The session tokens of every machine: each good for the machine that asked for it, until its time is over."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -50,13 +50,13 @@ class Tokens:
 
 
 def lookup(tree: MetadataTree, path: str) -> bytes | None:
-    """What lies at a path (without `/latest/`): a value, or the names below it, folders with a slash; None for nothing."""
+    """What lies at a path (without `/latest/`): a value, or the names below it, folders with a slash, or None."""
     key = path.strip("/")
     value = tree.get(key)
     if value is not None and not path.endswith("/"):
         return value.encode() if isinstance(value, str) else value
     prefix = f"{key}/" if key else ""
-    names = {rest.partition("/") for rest in (name[len(prefix):] for name in tree if name.startswith(prefix))}
+    names = {rest.partition("/") for rest in (name[len(prefix) :] for name in tree if name.startswith(prefix))}
     if names:
         folders = {name for name, slash, _ in names if slash}
         values = {name for name, slash, _ in names if not slash and name not in folders}
@@ -96,9 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
         if spec is None:
             return
         token = self.headers.get(TOKEN_HEADER)
-        if token is None and spec.tokens_required:
-            self._answer(401)
-        elif token is not None and not self.server.tokens.holds(spec.instance_id, token):
+        allowed = not spec.tokens_required if token is None else self.server.tokens.holds(spec.instance_id, token)
+        if not allowed:
             self._answer(401)
         elif self.path == "/":
             self._answer(200, b"latest")

@@ -1,7 +1,7 @@
 """mount.lustre of a machine: `mount -t lustre DNS_NAME@tcp:/MOUNT_NAME TARGET`.
 
-The owner of the machines knows the file systems. It answers with an open mount of the right folder, which is attached at the
-target here, or with the words and the error number of the real client.
+The owner of the machines knows the file systems. It answers with an open mount of the right folder, which is attached
+at the target here, or with the words and the error number of the real client.
 """
 
 from __future__ import annotations

@@ -63,7 +63,9 @@ class Machines(Protocol):
         """Shut a machine down (a few seconds of grace, then the plug) and wait until it is dead. Idempotent."""
 
     def crash(self, instance_id: str) -> None:
-        """Pull the plug: every process dies at once, nothing is stopped cleanly. Idempotent; `on_exit` is not called."""
+        """Pull the plug: every process dies at once, nothing is stopped cleanly. Idempotent; `on_exit` is not
+        called.
+        """
 
     def state(self, instance_id: str) -> MachineState | None:
         """How the machine is; "stopped" when it ended by itself and was not terminated yet; None for an unknown one."""

@@ -1,7 +1,8 @@
 """The image layer: what an AMI holds beyond this host's installed software, made once per start of the local cloud.
 
-It is the writable layer of a throw-away machine in which `ami/install.sh` ran, so that a slip in that script can't touch this
-host. The layer lies in memory, in this process's own mount namespace: overlayfs refuses a layer that lies below another one.
+It is the writable layer of a throw-away machine in which `ami/install.sh` ran, so that a slip in that script can't
+touch this host. The layer lies in memory, in this process's own mount namespace: overlayfs refuses a layer that lies
+below another one.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def install_programs(layer: Path, *, python: str) -> Path:
             shutil.copy(PACKAGE / name, target)
     for empty in (folder / "infra", package, package / "machines", package / "devices"):
         (empty / "__init__.py").write_text("")
-    (folder / "__main__.py").write_text("import sys\n\nfrom infra.local_cloud.machines.inside.programs import main\n\nsys.exit(main())\n")
+    (folder / "__main__.py").write_text(
+        "import sys\n\nfrom infra.local_cloud.machines.inside.programs import main\n\nsys.exit(main())\n"
+    )
     compileall.compile_dir(folder, quiet=2, stripdir=str(folder), prependdir=FOLDER)
     for path, words in COMMANDS.items():
         command = layer / path
@@ -99,15 +102,25 @@ def build(folder: Path, *, host: Host, repository: Path, console: Path) -> Path:
     if host.base is not None:
         ownership.make_layer(Path(host.base), ownership.load(owners_file(folder)))
     programs = install_programs(layer, python=host.python)
-    _step(["bash", "-c", _WITHOUT_HOST_IDENTITY], folder=folder, host=host, binds=(), console=console, programs=programs)
+    _step(
+        ["bash", "-c", _WITHOUT_HOST_IDENTITY], folder=folder, host=host, binds=(), console=console, programs=programs
+    )
     if (repository / "ami" / "install.sh").exists():
         source = Bind(str(repository), str(repository))
-        _step(["bash", "-c", _INSTALL, "install", str(repository)], folder=folder, host=host, binds=(source,), console=console,
-              programs=programs)
+        _step(
+            ["bash", "-c", _INSTALL, "install", str(repository)],
+            folder=folder,
+            host=host,
+            binds=(source,),
+            console=console,
+            programs=programs,
+        )
     return layer
 
 
-def _step(command: Sequence[str], *, folder: Path, host: Host, binds: Sequence[Bind], console: Path, programs: Path) -> None:
+def _step(
+    command: Sequence[str], *, folder: Path, host: Host, binds: Sequence[Bind], console: Path, programs: Path
+) -> None:
     plan = build_plan(host=host, folder=folder / "build", writable=folder, binds=binds, command=command)
     process = Process.start(plan, program_folder=programs, console=console)
     try:

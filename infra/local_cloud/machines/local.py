@@ -28,8 +28,17 @@ BOOTS_AT_ONCE = 4
 class LocalMachines:
     """Everything lies below `state`: machines/ID (console, log), fsx/ID, image, events.jsonl."""
 
-    def __init__(self, *, state: Path, port: int, host: Host, repository: Path, binds: Sequence[Bind],
-                 serve: Callable[[Any, WsgiApp], None], now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        *,
+        state: Path,
+        port: int,
+        host: Host,
+        repository: Path,
+        binds: Sequence[Bind],
+        serve: Callable[[Any, WsgiApp], None],
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self.on_exit: Callable[[str], None] | None = None
         self._state, self._port, self._host, self._repository = state, port, host, repository
         self._binds, self._serve, self._now = tuple(binds), serve, now
@@ -52,8 +61,9 @@ class LocalMachines:
             (self._state / name).mkdir(parents=True, exist_ok=True)
         self._router.start()
         console = self._state / "image.log"
-        self._layer = self._boots.submit(image.build, self._state / "image", host=self._host, repository=self._repository,
-                                         console=console).result()
+        self._layer = self._boots.submit(
+            image.build, self._state / "image", host=self._host, repository=self._repository, console=console
+        ).result()
         listener = self._router.listen(METADATA_ADDRESS, 80)
         self._metadata = MetadataServer(listener, self._spec_at, now=self._now)
         threading.Thread(target=self._metadata.serve_forever, name="metadata", daemon=True).start()
@@ -79,12 +89,20 @@ class LocalMachines:
     # --- machines
 
     def launch(self, spec: MachineSpec) -> None:
-        """See `Machines.launch`. Raises `MachineError` for an address or id in use, or when nothing may start any more."""
+        """See `Machines.launch`. Raises `MachineError` for an address or id in use, or when nothing may start any
+        more.
+        """
         folder = self._state / "machines" / spec.instance_id
         if self._layer is None or self._stopped:
             raise MachineError(f"{spec.instance_id} can't be launched: the local cloud is not running")
-        plan = machine_plan(spec, host=self._host, folder=folder, image=self._layer, binds=self._binds,
-                            endpoint=f"http://{API_ADDRESS}:{self._port}")
+        plan = machine_plan(
+            spec,
+            host=self._host,
+            folder=folder,
+            image=self._layer,
+            binds=self._binds,
+            endpoint=f"http://{API_ADDRESS}:{self._port}",
+        )
         machine = Machine(spec, folder=folder, plan=plan, find_mount=self._file_systems.find, log=self.log)
         with self._lock:
             if spec.instance_id in self._machines or spec.private_ip in self._by_address:
@@ -108,8 +126,16 @@ class LocalMachines:
             machine = self._machines.get(instance_id)
         return machine.state if machine else None
 
-    def run(self, instance_id: str, *, argv: Sequence[str], env: Mapping[str, str], stdout: Path, stderr: Path,
-            timeout: float) -> int:
+    def run(
+        self,
+        instance_id: str,
+        *,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        stdout: Path,
+        stderr: Path,
+        timeout: float,
+    ) -> int:
         """See `Machines.run`."""
         with self._lock:
             machine = self._machines.get(instance_id)
@@ -121,9 +147,19 @@ class LocalMachines:
         """What `status` shows of each machine."""
         with self._lock:
             machines = list(self._machines.values())
-        return [{"id": m.spec.instance_id, "ip": m.spec.private_ip, "type": m.spec.instance_type, "state": m.state, "pid": m.pid,
-                 "boot_seconds": round(m.boot_seconds, 3), "user_data": m.user_data_code, "folder": str(m.folder)}
-                for m in machines]
+        return [
+            {
+                "id": m.spec.instance_id,
+                "ip": m.spec.private_ip,
+                "type": m.spec.instance_type,
+                "state": m.state,
+                "pid": m.pid,
+                "boot_seconds": round(m.boot_seconds, 3),
+                "user_data": m.user_data_code,
+                "folder": str(m.folder),
+            }
+            for m in machines
+        ]
 
     def _boot(self, machine: Machine) -> None:
         try:

@@ -27,8 +27,9 @@ MountFinder = Callable[[str, str], "Path | Refusal"]
 class Machine:
     """`boot` is called once, on a thread that lives as long as the owner; everything else from any thread."""
 
-    def __init__(self, spec: MachineSpec, *, folder: Path, plan: Plan, find_mount: MountFinder,
-                 log: Callable[..., None]) -> None:
+    def __init__(
+        self, spec: MachineSpec, *, folder: Path, plan: Plan, find_mount: MountFinder, log: Callable[..., None]
+    ) -> None:
         self.spec, self.folder, self.plan = spec, folder, plan
         self.state: MachineState = "pending"
         self.boot_seconds = 0.0
@@ -136,7 +137,9 @@ class Machine:
 
     def _when_up(self) -> Process:
         if not self._up.wait(UP_WITHIN) or self._process is None or self._dead.is_set():
-            raise MachineError(f"{self.spec.instance_id} is not up: it is {self.state}; see {self.folder / 'console.log'}")
+            raise MachineError(
+                f"{self.spec.instance_id} is not up: it is {self.state}; see {self.folder / 'console.log'}"
+            )
         return self._process
 
     def _await_run(self, process: Process, number: int, future: Future[channel.Message], timeout: float) -> int:
@@ -182,4 +185,3 @@ def run_to_end(process: Process, *, timeout: float) -> int:
         process.wait(10)
         raise MachineError(f"a step of the image build did not end within {timeout:g} s")
     return code
-

@@ -1,7 +1,7 @@
 """The machines' network: one unnamed network namespace with a bridge that every machine is plugged into.
 
-It routes between the subnets of all VPCs and holds the addresses of their gateways, of the metadata service and of the AWS
-API. Nothing is made in the host's own network namespace, and nothing outlives this process.
+It routes between the subnets of all VPCs and holds the addresses of their gateways, of the metadata service and of the
+AWS API. Nothing is made in the host's own network namespace, and nothing outlives this process.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from .api import API_ADDRESS, METADATA_ADDRESS, MachineError
 from .inside import syscalls
 
 BRIDGE = "br0"
-# A bridge takes the lowest address of its ports unless told; each new machine could then cut the others off for a minute.
+# A bridge takes the lowest address of its ports unless told; each new machine could then cut the others off for a
+# minute.
 BRIDGE_MAC = "02:d0:00:00:00:01"
 BACKLOG = 128
-_SYSCTL = "cd /proc/sys/net/ipv4 && echo 1 >ip_forward && echo 0 >conf/all/send_redirects && echo 0 >conf/br0/send_redirects"
+_SYSCTL = (
+    "cd /proc/sys/net/ipv4 && echo 1 >ip_forward && echo 0 >conf/all/send_redirects && echo 0 >conf/br0/send_redirects"
+)
 
 
 class Router:
@@ -74,8 +77,11 @@ class Router:
 
     def _make(self) -> None:
         syscalls.unshare(syscalls.CLONE_NEWNET)
-        ip(f"link set lo up\nlink add {BRIDGE} address {BRIDGE_MAC} type bridge forward_delay 0\nlink set {BRIDGE} up\n"
-           f"addr add {API_ADDRESS}/32 dev {BRIDGE}\naddr add {METADATA_ADDRESS}/32 dev {BRIDGE}\n")
+        ip(
+            "link set lo up\n"
+            f"link add {BRIDGE} address {BRIDGE_MAC} type bridge forward_delay 0\nlink set {BRIDGE} up\n"
+            f"addr add {API_ADDRESS}/32 dev {BRIDGE}\naddr add {METADATA_ADDRESS}/32 dev {BRIDGE}\n"
+        )
         # In a child: /proc/sys/net shows the namespace of the process's main thread, which is the host's.
         done = subprocess.run(["sh", "-c", _SYSCTL], capture_output=True, text=True, check=False)
         if done.returncode:
@@ -84,7 +90,9 @@ class Router:
     def _plug(self, pid: int, mac: str, gateway: str) -> None:
         self._ports += 1
         port = f"port{self._ports}"
-        batch = f"link add {port} type veth peer name eth0 address {mac} netns {pid}\nlink set {port} master {BRIDGE} up\n"
+        batch = (
+            f"link add {port} type veth peer name eth0 address {mac} netns {pid}\nlink set {port} master {BRIDGE} up\n"
+        )
         if gateway not in self._addresses:
             batch += f"addr add {gateway} dev {BRIDGE}\n"
             self._addresses.add(gateway)

@@ -1,9 +1,10 @@
 """Who owns what, carried into a user namespace.
 
-In a user namespace every file of this host's root and of its daemons' users belongs to "nobody", and can't be given to anybody.
-Programs such as munged check owners, and overlayfs can't copy what it can't give an owner. So before the namespace is entered
-the true owners are written down (`record`), and in it a layer is made (`make_layer`) of copies: /etc whole, and of /var, /opt and
-/usr/local the folders, each with the owner that it has on this host, as machines number their users in the same way.
+In a user namespace every file of this host's root and of its daemons' users belongs to "nobody", and can't be given to
+anybody. Programs such as munged check owners, and overlayfs can't copy what it can't give an owner. So before the
+namespace is entered the true owners are written down (`record`), and in it a layer is made (`make_layer`) of copies:
+/etc whole, and of /var, /opt and /usr/local the folders, each with the owner that it has on this host, as machines
+number their users in the same way.
 """
 
 from __future__ import annotations
@@ -94,7 +95,9 @@ def _below(path: str, *, depth: int, files: bool) -> Iterator[tuple[str, os.stat
 
 
 def hand_back(folder: Path) -> None:
-    """Give everything below a folder to root of this namespace, who is the user outside, so that the user can delete it."""
+    """Give everything below a folder to root of this namespace, who is the user outside, so that the user can delete
+    it.
+    """
     for parent, names, files in os.walk(folder):
         os.chown(parent, 0, 0)
         for name in [*names, *files]:

@@ -43,19 +43,28 @@ def problems(facts: Facts, *, state: Path) -> list[str]:
     found = []
     version = tuple(int(part) for part in re.findall(r"\d+", facts.kernel)[:2])
     if version < OLDEST_KERNEL:
-        found.append(f"the kernel is {facts.kernel}; machines need Linux {'.'.join(map(str, OLDEST_KERNEL))} or later: update it")
+        found.append(
+            f"the kernel is {facts.kernel}; machines need Linux {'.'.join(map(str, OLDEST_KERNEL))} or later: update it"
+        )
     packages = {**PACKAGES, **USER_PACKAGES}
     for program in facts.missing_programs:
         found.append(f"{program} is missing: sudo apt-get install --no-install-recommends {packages[program]}")
     if facts.free_bytes < DISK_NEEDED:
-        found.append(f"only {facts.free_bytes >> 20} MB are free below {state}; {DISK_NEEDED >> 20} MB are needed: make room, or "
-                     "give --state a folder elsewhere")
+        found.append(
+            f"only {facts.free_bytes >> 20} MB are free below {state}, {DISK_NEEDED >> 20} MB are needed: make room, or "
+            "give --state a folder elsewhere"
+        )
     if not facts.root:
         found += user_problems(facts)
     if facts.trial_error and not found:
-        found.append(f"this host refuses namespaces, overlayfs or virtual interfaces ({facts.trial_error}): "
-                     + ("run as root, or with more rights if this is a container (docker run --privileged)"
-                        if facts.root else "run with sudo, or ask for user namespaces to be allowed"))
+        found.append(
+            f"this host refuses namespaces, overlayfs or virtual interfaces ({facts.trial_error}): "
+            + (
+                "run as root, or with more rights if this is a container (docker run --privileged)"
+                if facts.root
+                else "run with sudo, or ask for user namespaces to be allowed"
+            )
+        )
     return found
 
 
@@ -67,12 +76,16 @@ def user_problems(facts: Facts) -> list[str]:
     if sysctls.get("user.max_user_namespaces") == "0":
         found.append("user namespaces are off: sudo sysctl -w user.max_user_namespaces=10000, or run with sudo")
     if sysctls.get("kernel.apparmor_restrict_unprivileged_userns") == "1":
-        found.append("AppArmor takes away the rights in user namespaces: sudo sysctl -w "
-                     "kernel.apparmor_restrict_unprivileged_userns=0, or run with sudo")
+        found.append(
+            "AppArmor takes away the rights in user namespaces: sudo sysctl -w "
+            "kernel.apparmor_restrict_unprivileged_userns=0, or run with sudo"
+        )
     for kind, count in (("uids", facts.subordinate_uids), ("gids", facts.subordinate_gids)):
         if count < IDS_NEEDED:
-            found.append(f"{facts.user} has {count} subordinate {kind}, machines need {IDS_NEEDED} for their own users: "
-                         f"sudo usermod --add-sub{kind} 100000-165535 {facts.user}")
+            found.append(
+                f"{facts.user} has {count} subordinate {kind}, machines need {IDS_NEEDED} for their own users: "
+                f"sudo usermod --add-sub{kind} 100000-165535 {facts.user}"
+            )
     return found
 
 
@@ -89,8 +102,14 @@ def look(state: Path) -> Facts:
         user=user,
         subordinate_uids=count_ids(_read("/etc/subuid"), user, os.geteuid()),
         subordinate_gids=count_ids(_read("/etc/subgid"), user, os.geteuid()),
-        sysctls={name: _read("/proc/sys/" + name.replace(".", "/")).strip() for name in (
-            "kernel.unprivileged_userns_clone", "user.max_user_namespaces", "kernel.apparmor_restrict_unprivileged_userns")},
+        sysctls={
+            name: _read("/proc/sys/" + name.replace(".", "/")).strip()
+            for name in (
+                "kernel.unprivileged_userns_clone",
+                "user.max_user_namespaces",
+                "kernel.apparmor_restrict_unprivileged_userns",
+            )
+        },
     )
     return Facts(**{**facts.__dict__, "trial_error": "" if facts.missing_programs else _try(state, root=root)})
 
@@ -109,10 +128,22 @@ def _try(state: Path, *, root: bool) -> str:
     folder = state / "trial"
     folder.mkdir(exist_ok=True)
     user = [] if root else ["--user", "--map-root-user"]
-    argv = ["unshare", *user, "--net", "--uts", "--ipc", "--mount", "--pid", "--fork", "sh", "-c", _TRIAL, "trial", str(folder),
-            "" if root else ",userxattr"]
+    argv = [
+        "unshare",
+        *user,
+        "--net",
+        "--uts",
+        "--ipc",
+        "--mount",
+        "--pid",
+        "--fork",
+        "sh",
+        "-c",
+        _TRIAL,
+        "trial",
+        str(folder),
+        "" if root else ",userxattr",
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     folder.rmdir()
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
-
-

@@ -1,8 +1,8 @@
 """Starting a process in namespaces of its own, with a control channel, bound to the life of this process.
 
-`setpriv` has the kernel kill `unshare` when the thread that started it ends, and `unshare` has it kill pid 1 of the machine:
-so nothing is left after a `kill -9` of the owner. Since the kernel means the thread, machines are started from threads that
-live as long as the owner.
+`setpriv` has the kernel kill `unshare` when the thread that started it ends, and `unshare` has it kill pid 1 of the
+machine: so nothing is left after a `kill -9` of the owner. Since the kernel means the thread, machines are started from
+threads that live as long as the owner.
 """
 
 from __future__ import annotations
@@ -38,11 +38,29 @@ class Process:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(HANDSHAKE_SECONDS)
         Path(plan.mount_point).mkdir(parents=True, exist_ok=True)
-        argv = ["setpriv", "--pdeathsig", "KILL", "unshare", *NAMESPACES, "--fork", "--kill-child=KILL",
-                plan.python, "-EsS", str(program_folder), "setup"]
+        argv = [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            *NAMESPACES,
+            "--fork",
+            "--kill-child=KILL",
+            plan.python,
+            "-EsS",
+            str(program_folder),
+            "setup",
+        ]
         with console.open("ab") as output, theirs:
-            process = subprocess.Popen(argv, stdin=theirs, stdout=output, stderr=output, cwd="/", start_new_session=True,
-                                       env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"})
+            process = subprocess.Popen(
+                argv,
+                stdin=theirs.fileno(),
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                start_new_session=True,
+                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
+            )
         try:
             channel.send(ours, plan.to_message())
             pid = int(_expect(ours, "pid")["pid"])

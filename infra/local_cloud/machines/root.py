@@ -1,4 +1,6 @@
-"""What a machine's root is made of: pure decisions over a few facts of this host, handed to `inside.setup` as a `Plan`."""
+"""What a machine's root is made of: pure decisions over a few facts of this host, handed to `inside.setup` as a
+`Plan`.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,18 @@ from .network import machine_batch
 
 JOINED = ("/usr", "/etc", "/var", "/opt")
 _MERGED = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-_FOLDERS = (("/boot", 0o755), ("/dev", 0o755), ("/home", 0o755), ("/media", 0o755), ("/mnt", 0o755), ("/proc", 0o555),
-            ("/run", 0o755), ("/srv", 0o755), ("/sys", 0o555), ("/tmp", 0o1777))
+_FOLDERS = (
+    ("/boot", 0o755),
+    ("/dev", 0o755),
+    ("/home", 0o755),
+    ("/media", 0o755),
+    ("/mnt", 0o755),
+    ("/proc", 0o555),
+    ("/run", 0o755),
+    ("/srv", 0o755),
+    ("/sys", 0o555),
+    ("/tmp", 0o1777),
+)
 _REAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "overlay", "squashfs", "erofs", "virtiofs", "9p"}
 
 
@@ -26,9 +38,12 @@ class Host:
     """What of this host bears on a machine's root.
 
     `hidden`: folders that machines must not see although they lie in the system's (homes, the repository, the state).
-    `python`: the interpreter that runs our own programs. `bases`: Python installations that must be reachable at their own path.
-    `links`: the top folders that are links here (/bin -> usr/bin). `nested`: file systems mounted below the system's folders.
-    `base`: the layer of copies with mapped owners, in a user namespace. `writable_on_disk`: this kernel's tmpfs can't hold overlayfs's notes in a user namespace.
+    `python`: the interpreter that runs our own programs. `bases`: Python installations that must be reachable at their
+    own path.
+    `links`: the top folders that are links here (/bin -> usr/bin). `nested`: file systems mounted below the system's
+    folders.
+    `base`: the layer of copies with mapped owners, in a user namespace. `writable_on_disk`: this kernel's tmpfs can't
+    hold overlayfs's notes in a user namespace.
     """
 
     hidden: tuple[str, ...]
@@ -47,10 +62,20 @@ class Host:
         return self.base is not None
 
 
-def inspect(*, python: Path, virtual_environments: Sequence[Path], hidden: Sequence[Path], base: Path | None = None,
-            writable_on_disk: bool = False) -> Host:
-    """Look at this host. Side effects: reads /etc/passwd, /etc/nsswitch.conf, /proc/self/mounts and the environments."""
-    bases = {str(base) for venv in virtual_environments for base in python_bases(venv / "bin" / "python") if base != venv}
+def inspect(
+    *,
+    python: Path,
+    virtual_environments: Sequence[Path],
+    hidden: Sequence[Path],
+    base: Path | None = None,
+    writable_on_disk: bool = False,
+) -> Host:
+    """Look at this host. Side effects: reads /etc/passwd, /etc/nsswitch.conf, /proc/self/mounts and the
+    environments.
+    """
+    bases = {
+        str(base) for venv in virtual_environments for base in python_bases(venv / "bin" / "python") if base != venv
+    }
     bases |= {str(base) for base in python_bases(python)}
     nsswitch = Path("/etc/nsswitch.conf")
     merged = [Path(path) for path in _MERGED if Path(path).exists()]
@@ -83,7 +108,9 @@ def python_bases(python: Path) -> list[Path]:
 def homes(entries: Iterable[pwd.struct_passwd]) -> set[str]:
     """The home folders of people: /root, /home, and wherever else an account of a person lives."""
     people = {entry.pw_dir for entry in entries if 1000 <= entry.pw_uid < 60000}
-    outside = {home for home in people if re.fullmatch(r"(/[^/]+){2,}", home) and not home.startswith(("/home/", "/nonexist"))}
+    outside = {
+        home for home in people if re.fullmatch(r"(/[^/]+){2,}", home) and not home.startswith(("/home/", "/nonexist"))
+    }
     return {"/root", "/home", *outside}
 
 
@@ -99,8 +126,12 @@ def nested_mounts(mounts: str, top: Sequence[str]) -> list[str]:
 
 
 def files_only(nsswitch: str) -> str:
-    """nsswitch.conf with local files as the only source of names: anything else would wait for a server that isn't there."""
-    lines = [line for line in nsswitch.splitlines() if not re.match(r"\s*(hosts|passwd|group|shadow|gshadow)\s*:", line)]
+    """nsswitch.conf with local files as the only source of names: anything else would wait for a server that isn't
+    there.
+    """
+    lines = [
+        line for line in nsswitch.splitlines() if not re.match(r"\s*(hosts|passwd|group|shadow|gshadow)\s*:", line)
+    ]
     return "\n".join([*lines, *(f"{key}: files" for key in ("passwd", "group", "shadow", "gshadow", "hosts"))]) + "\n"
 
 
@@ -118,12 +149,17 @@ def masks(host: Host) -> tuple[tuple[str, int], ...]:
 
 def base_binds(host: Host) -> tuple[Bind, ...]:
     """The Python installations that the system's folders do not show."""
-    return tuple(Bind(os.path.realpath(base), base) for base in host.bases
-                 if not within(base, host.top) or within(base, host.hidden))
+    return tuple(
+        Bind(os.path.realpath(base), base)
+        for base in host.bases
+        if not within(base, host.top) or within(base, host.hidden)
+    )
 
 
 def joins(host: Host, image: Path | None) -> tuple[Join, ...]:
-    """The system's folders: the image's layer, in a user namespace the copies with mapped owners (`ownership`), this host's."""
+    """The system's folders: the image's layer, in a user namespace the copies with mapped owners (`ownership`), this
+    host's.
+    """
     found = []
     for path in (*host.top, *host.nested):
         upper = [f"{layer}{path}" for layer in (image, host.base) if layer]
@@ -132,11 +168,15 @@ def joins(host: Host, image: Path | None) -> tuple[Join, ...]:
 
 
 def folders(host: Host) -> tuple[tuple[str, int], ...]:
-    """The folders of the root that are nobody's layer; /root is root's alone unless a Python that others need lies in it."""
+    """The folders of the root that are nobody's layer; /root is root's alone unless a Python that others need lies
+    in it.
+    """
     return (*_FOLDERS, ("/root", 0o711 if any(within(base, ["/root"]) for base in host.bases) else 0o700))
 
 
-def machine_plan(spec: MachineSpec, *, host: Host, folder: Path, image: Path, binds: Sequence[Bind], endpoint: str) -> Plan:
+def machine_plan(
+    spec: MachineSpec, *, host: Host, folder: Path, image: Path, binds: Sequence[Bind], endpoint: str
+) -> Plan:
     """The plan of one EC2 instance. `folder` is the machine's own folder on this host, `image` the image's layer."""
     aws = f"[default]\nendpoint_url = {endpoint}\n"
     return Plan(
@@ -172,9 +212,19 @@ def machine_plan(spec: MachineSpec, *, host: Host, folder: Path, image: Path, bi
 def build_plan(*, host: Host, folder: Path, writable: Path, binds: Sequence[Bind], command: Sequence[str]) -> Plan:
     """The plan of a throw-away machine without a network whose writes become the image's layer."""
     return Plan(
-        mount_point=str(folder), host_name="image", python=host.python, program_folder=FOLDER, joins=joins(host, None),
-        folders=folders(host), links=host.links, writable=str(writable), unprivileged=host.unprivileged, masks=masks(host),
-        binds=(*base_binds(host), *binds), command=tuple(command))
+        mount_point=str(folder),
+        host_name="image",
+        python=host.python,
+        program_folder=FOLDER,
+        joins=joins(host, None),
+        folders=folders(host),
+        links=host.links,
+        writable=str(writable),
+        unprivileged=host.unprivileged,
+        masks=masks(host),
+        binds=(*base_binds(host), *binds),
+        command=tuple(command),
+    )
 
 
 def hosts_file(spec: MachineSpec) -> str:

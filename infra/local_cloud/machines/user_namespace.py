@@ -1,6 +1,8 @@
-"""Without root: the whole local cloud runs in a user namespace, in which it is root and has the other users that machines need.
+"""Without root: the whole local cloud runs in a user namespace, in which it is root and has the other users that
+machines need.
 
-It stays in the host's network and PID namespaces, so that its socket on 127.0.0.1 is everybody's and `down` can find it.
+It stays in the host's network and PID namespaces, so that its socket on 127.0.0.1 is everybody's and `down` can find
+it.
 """
 
 from __future__ import annotations
@@ -18,17 +20,24 @@ FIRST_ID_SPAN = 65536
 
 def id_map(text: str, *, user: str, own: int) -> list[tuple[int, int, int]]:
     """The map of /proc/PID/uid_map from /etc/subuid (or gid): root is us, the rest comes from our longest range."""
-    ranges = [(int(start), int(length)) for name, start, length in
-              (line.split(":") for line in text.splitlines() if line.count(":") == 2) if name in (user, str(own))]
+    ranges = [
+        (int(start), int(length))
+        for name, start, length in (line.split(":") for line in text.splitlines() if line.count(":") == 2)
+        if name in (user, str(own))
+    ]
     if not ranges:
-        raise MachineError(f"{user} has no subordinate ids: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 "
-                           f"{user}")
+        raise MachineError(
+            f"{user} has no subordinate ids: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 "
+            f"{user}"
+        )
     start, length = max(ranges, key=lambda item: item[1])
     return [(0, own, 1), (1, start, min(length, FIRST_ID_SPAN) - 1)]
 
 
 def enter(argv: Sequence[str], *, cwd: Path) -> int:
-    """Replace this process by `argv` as root of a new user namespace with mounts of its own. Returns only by raising."""
+    """Replace this process by `argv` as root of a new user namespace with mounts of its own. Returns only by
+    raising.
+    """
     user = pwd.getpwuid(os.getuid()).pw_name
     uids = id_map(Path("/etc/subuid").read_text(), user=user, own=os.getuid())
     gids = id_map(Path("/etc/subgid").read_text(), user=user, own=os.getgid())

@@ -18,8 +18,20 @@ from .units import Directory, ExecLine, Unit, UnitError
 LOG_FOLDER = Path("/var/log/units")
 """Where the output of services goes, a file a unit; `journalctl -u` reads it."""
 _CLEAN_SIGNALS = {128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)}
-_ABNORMAL_SIGNALS = {128 + number for number in (signal.SIGQUIT, signal.SIGILL, signal.SIGABRT, signal.SIGFPE, signal.SIGKILL,
-                                                  signal.SIGSEGV, signal.SIGBUS, signal.SIGSYS, signal.SIGTRAP)}
+_ABNORMAL_SIGNALS = {
+    128 + number
+    for number in (
+        signal.SIGQUIT,
+        signal.SIGILL,
+        signal.SIGABRT,
+        signal.SIGFPE,
+        signal.SIGKILL,
+        signal.SIGSEGV,
+        signal.SIGBUS,
+        signal.SIGSYS,
+        signal.SIGTRAP,
+    )
+}
 
 
 def spawn(children: Children, unit: Unit, line: ExecLine, *, environment: Mapping[str, str]) -> int:
@@ -30,8 +42,15 @@ def spawn(children: Children, unit: Unit, line: ExecLine, *, environment: Mappin
     output = open_output(unit, unit.value("StandardOutput", "journal"))
     errors = output if not unit.lists("Service", "StandardError") else open_output(unit, unit.value("StandardError"))
     try:
-        return children.spawn(argv, env=env, stdout=output, stderr=errors, identity=who if not unit.limits() else None,
-                              cwd=working_directory(unit), umask=int(unit.value("UMask", "0022"), 8))
+        return children.spawn(
+            argv,
+            env=env,
+            stdout=output,
+            stderr=errors,
+            identity=who if not unit.limits() else None,
+            cwd=working_directory(unit),
+            umask=int(unit.value("UMask", "0022"), 8),
+        )
     finally:
         for file in {output, errors}:
             os.close(file)
@@ -46,7 +65,9 @@ def identity(unit: Unit) -> Identity | None:
         entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user or "root")
         gid = entry.pw_gid if not group else int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
     except KeyError as error:
-        raise UnitError(f"{unit.path}: User={user} Group={group}: {error.args[0]}; make it before the service starts") from error
+        raise UnitError(
+            f"{unit.path}: User={user} Group={group}: {error.args[0]}; make it before the service starts"
+        ) from error
     more = [grp.getgrnam(name).gr_gid for name in unit.words("Service", "SupplementaryGroups")]
     return Identity(entry.pw_uid, gid, tuple({*os.getgrouplist(entry.pw_name, gid), *more}))
 
@@ -93,7 +114,7 @@ def make_directories(unit: Unit) -> None:
 
 
 def _give(folder: Directory, who: Identity) -> None:
-    known = os.stat(folder.path)
+    known = Path(folder.path).stat()
     if (known.st_uid, known.st_gid) != (who.uid, who.gid):
         for path in [Path(folder.path), *Path(folder.path).rglob("*")]:
             os.lchown(path, who.uid, who.gid)
@@ -121,8 +142,11 @@ def with_limits(unit: Unit, argv: list[str], who: Identity | None) -> list[str]:
     if not limits:
         return argv
     options = [f"--{name}={value}" for name, value in sorted(limits.items())]
-    change = [] if who is None else ["setpriv", f"--reuid={who.uid}", f"--regid={who.gid}",
-                                     f"--groups={','.join(map(str, who.groups))}", "--"]
+    change = (
+        []
+        if who is None
+        else ["setpriv", f"--reuid={who.uid}", f"--regid={who.gid}", f"--groups={','.join(map(str, who.groups))}", "--"]
+    )
     # A limit that this machine may not raise (in a user namespace) is worth a warning in the unit's log, not a failure.
     script = 'while [ "$1" != . ]; do prlimit --pid $$ "$1" || :; shift; done; shift; exec "$@"'
     return ["sh", "-c", script, "limits", *options, ".", *change, *argv]

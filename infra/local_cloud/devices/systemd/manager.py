@@ -16,14 +16,22 @@ from .units import SEARCH_PATH, Unit, UnitError, UnitNotFound, full_name, load
 
 Answer = dict[str, Any]
 WANTS_FOLDER = "/etc/systemd/system/multi-user.target.wants"
+MOST_OUTPUT = 100_000  # characters; an answer is one packet
 _REQUIREMENTS = ("Requires", "BindsTo", "Requisite")
 
 
 class Manager:
     """Loads units when they are first named. `command` may be called from any thread."""
 
-    def __init__(self, children: Children, *, environment: Mapping[str, str], log: Callable[[str], None],
-                 root: Path = Path("/"), search: Sequence[str] = SEARCH_PATH) -> None:
+    def __init__(
+        self,
+        children: Children,
+        *,
+        environment: Mapping[str, str],
+        log: Callable[[str], None],
+        root: Path = Path("/"),
+        search: Sequence[str] = SEARCH_PATH,
+    ) -> None:
         self._children, self._environment, self._log = children, environment, log
         self._root, self._search = root, search
         self._services: dict[str, Service] = {}
@@ -36,8 +44,11 @@ class Manager:
             handler = self._verbs().get(request.verb)
             if handler is None:
                 known = ", ".join(sorted(self._verbs()))
-                raise UnitError(f"the verb {request.verb!r} is not known to this machine's systemctl; there are {known}")
-            return handler(request)
+                raise UnitError(
+                    f"the verb {request.verb!r} is not known to this machine's systemctl; there are {known}"
+                )
+            answer = handler(request)
+            return {**answer, "stdout": answer.get("stdout", "")[-MOST_OUTPUT:]}
         except UnitNotFound as error:
             return {"code": 5, "stderr": f"{error}\n"}
         except UnitError as error:
@@ -45,12 +56,24 @@ class Manager:
 
     def _verbs(self) -> dict[str, Callable[[report.Request], Answer]]:
         return {
-            "start": self._start_verb, "stop": self._stop_verb, "restart": self._restart_verb,
-            "try-restart": self._try_restart_verb, "reload": self._reload_verb, "reload-or-restart": self._reload_or_restart_verb,
-            "status": self._status_verb, "show": self._show_verb, "is-active": self._is_active_verb,
-            "is-failed": self._is_failed_verb, "is-enabled": self._is_enabled_verb, "enable": self._enable_verb,
-            "disable": self._disable_verb, "daemon-reload": self._daemon_reload_verb, "reset-failed": self._reset_failed_verb,
-            "cat": self._cat_verb, "list-units": self._list_units_verb, "is-system-running": self._is_system_running_verb,
+            "start": self._start_verb,
+            "stop": self._stop_verb,
+            "restart": self._restart_verb,
+            "try-restart": self._try_restart_verb,
+            "reload": self._reload_verb,
+            "reload-or-restart": self._reload_or_restart_verb,
+            "status": self._status_verb,
+            "show": self._show_verb,
+            "is-active": self._is_active_verb,
+            "is-failed": self._is_failed_verb,
+            "is-enabled": self._is_enabled_verb,
+            "enable": self._enable_verb,
+            "disable": self._disable_verb,
+            "daemon-reload": self._daemon_reload_verb,
+            "reset-failed": self._reset_failed_verb,
+            "cat": self._cat_verb,
+            "list-units": self._list_units_verb,
+            "is-system-running": self._is_system_running_verb,
         }
 
     # --- units
@@ -67,7 +90,8 @@ class Manager:
         unit = load(name, root=self._root, search=self._search)
         with self._lock:
             return self._services.setdefault(
-                name, Service(unit, self._children, environment=self._environment, log=self._log))
+                name, Service(unit, self._children, environment=self._environment, log=self._log)
+            )
 
     def start(self, name: str, *, seen: frozenset[str] = frozenset()) -> None:
         """Start a unit after what it requires and wants. Raises `UnitError`."""
@@ -105,7 +129,8 @@ class Manager:
     def stop_all(self) -> None:
         """Stop every live unit, the last started ones first."""
         for service in sorted(self._live(), key=lambda item: item.since, reverse=True):
-            self.stop(service.unit.name)
+            with contextlib.suppress(UnitError):
+                self.stop(service.unit.name)
 
     def _live(self) -> list[Service]:
         with self._lock:
@@ -145,8 +170,8 @@ class Manager:
         return self._each(request.names, self._restart)
 
     def _try_restart_verb(self, request: report.Request) -> Answer:
-        return self._each([name for name in request.names if self.service(name).active == "active"] or [], self._restart) \
-            if any(self.service(name).active == "active" for name in request.names) else {"code": 0}
+        active = [name for name in request.names if self.service(name).active == "active"]
+        return self._each(active, self._restart) if active else {"code": 0}
 
     def _reload_verb(self, request: report.Request) -> Answer:
         return self._each(request.names, lambda name: self.service(name).reload())
@@ -164,7 +189,8 @@ class Manager:
     def _status_verb(self, request: report.Request) -> Answer:
         if not request.names:
             return self._list_units_verb(request)
-        texts, code = [], 0
+        texts: list[str] = []
+        code = 0
         for name in request.names:
             try:
                 service = self.service(name)
@@ -187,11 +213,17 @@ class Manager:
 
     def _is_active_verb(self, request: report.Request) -> Answer:
         states = [self._state(name) for name in request.names]
-        return {"code": 0 if "active" in states else 3, "stdout": "" if request.quiet else "".join(f"{s}\n" for s in states)}
+        return {
+            "code": 0 if "active" in states else 3,
+            "stdout": "" if request.quiet else "".join(f"{s}\n" for s in states),
+        }
 
     def _is_failed_verb(self, request: report.Request) -> Answer:
         states = [self._state(name) for name in request.names]
-        return {"code": 0 if "failed" in states else 1, "stdout": "" if request.quiet else "".join(f"{s}\n" for s in states)}
+        return {
+            "code": 0 if "failed" in states else 1,
+            "stdout": "" if request.quiet else "".join(f"{s}\n" for s in states),
+        }
 
     def _state(self, name: str) -> str:
         try:
@@ -225,8 +257,7 @@ class Manager:
                     link.parent.mkdir(parents=True, exist_ok=True)
                     link.symlink_to(unit.path)
                     told.append(f"Created symlink {link} → {unit.path}.\n")
-        answer = self._each(request.names, self.start) if request.now else {"code": 0, "stderr": ""}
-        return {**answer, "stderr": "".join(told) + answer["stderr"]}
+        return self._also(told, request, self.start)
 
     def _disable_verb(self, request: report.Request) -> Answer:
         told = []
@@ -235,8 +266,12 @@ class Manager:
                 if link.is_symlink():
                     link.unlink()
                     told.append(f"Removed {link}.\n")
-        answer = self._each(request.names, self.stop) if request.now else {"code": 0, "stderr": ""}
-        return {**answer, "stderr": "".join(told) + answer["stderr"]}
+        return self._also(told, request, self.stop)
+
+    def _also(self, told: Sequence[str], request: report.Request, action: Callable[[str], None]) -> Answer:
+        """Tell of links made or removed; with --now act too."""
+        answer = self._each(request.names, action) if request.now else {"code": 0}
+        return {**answer, "stderr": "".join(told) + str(answer.get("stderr", ""))}
 
     def _daemon_reload_verb(self, request: report.Request) -> Answer:
         """Read every unit file again; one that is broken or gone stays as it was until it is next started."""

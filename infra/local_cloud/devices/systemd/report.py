@@ -11,8 +11,20 @@ from .execution import LOG_FOLDER
 from .service import Service
 from .units import UnitError
 
-_IGNORED = {"--no-pager", "--system", "--full", "-l", "--all", "-a", "--no-legend", "--plain", "--no-ask-password", "--force", "-f",
-            "--no-reload"}
+_IGNORED = {
+    "--no-pager",
+    "--system",
+    "--full",
+    "-l",
+    "--all",
+    "-a",
+    "--no-legend",
+    "--plain",
+    "--no-ask-password",
+    "--force",
+    "-f",
+    "--no-reload",
+}
 
 
 @dataclass(frozen=True)
@@ -51,9 +63,15 @@ class Request:
             elif not word.startswith("-"):
                 words.append(word)
         return cls(
-            verb=words[0] if words else "list-units", names=tuple(words[1:]), quiet=bool(flags & {"-q", "--quiet"}),
-            now="--now" in flags, no_block="--no-block" in flags, value_only="--value" in flags,
-            properties=tuple(properties), lines=lines)
+            verb=words[0] if words else "list-units",
+            names=tuple(words[1:]),
+            quiet=bool(flags & {"-q", "--quiet"}),
+            now="--now" in flags,
+            no_block="--no-block" in flags,
+            value_only="--value" in flags,
+            properties=tuple(properties),
+            lines=lines,
+        )
 
 
 def properties(service: Service, *, enabled: str) -> dict[str, str]:
@@ -82,8 +100,17 @@ def properties(service: Service, *, enabled: str) -> dict[str, str]:
 
 def missing(name: str) -> dict[str, str]:
     """What `systemctl show` prints of a unit that does not exist."""
-    return {"Id": name, "Names": name, "Description": name, "LoadState": "not-found", "ActiveState": "inactive",
-            "SubState": "dead", "Result": "success", "MainPID": "0", "UnitFileState": ""}
+    return {
+        "Id": name,
+        "Names": name,
+        "Description": name,
+        "LoadState": "not-found",
+        "ActiveState": "inactive",
+        "SubState": "dead",
+        "Result": "success",
+        "MainPID": "0",
+        "UnitFileState": "",
+    }
 
 
 def show(values: Mapping[str, str], request: Request) -> str:
@@ -124,5 +151,7 @@ def table(services: Sequence[Service]) -> str:
     rows = [("UNIT", "LOAD", "ACTIVE", "SUB", "DESCRIPTION")]
     rows += [(s.unit.name, "loaded", s.active, s.sub, s.unit.description) for s in services]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return "".join(" ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip() + "\n"
-                   for row in rows)
+    return "".join(
+        " ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip() + "\n"
+        for row in rows
+    )

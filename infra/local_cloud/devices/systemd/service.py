@@ -1,7 +1,7 @@
 """One service of a machine: started, watched, restarted and stopped as its unit file says.
 
-A service's processes are found by the INVOCATION_ID in their environment, which systemd sets too; there is no control group
-of our own to keep them in.
+A service's processes are found by the INVOCATION_ID in their environment, which systemd sets too; there is no control
+group of our own to keep them in.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ _LIVE = ("active", "activating", "reloading", "deactivating")
 class Service:
     """The state of one unit. Methods that change it hold `lock` and may wait; the rest may be called at any time."""
 
-    def __init__(self, unit: Unit, children: Children, *, environment: Mapping[str, str], log: Callable[[str], None]) -> None:
+    def __init__(
+        self, unit: Unit, children: Children, *, environment: Mapping[str, str], log: Callable[[str], None]
+    ) -> None:
         self.unit = unit
         self.lock = threading.RLock()
         self.active, self.sub, self.result = "inactive", "dead", "success"
@@ -105,8 +107,8 @@ class Service:
         found = set()
         for name in os.listdir("/proc"):  # noqa: PTH208 - pid 1 avoids thousands of Path objects
             if name.isdigit() and int(name) > 1:
-                with contextlib.suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:
-                    if self._invocation and mark in file.read().split(b"\0"):
+                with contextlib.suppress(OSError):
+                    if self._invocation and mark in Path(f"/proc/{name}/environ").read_bytes().split(b"\0"):
                         found.add(int(name))
         if self.main_pid and alive(self.main_pid):
             found.add(self.main_pid)
@@ -125,8 +127,10 @@ class Service:
         self._starts.append(now)
 
     def _job_failed(self) -> str:
-        return (f"Job for {self.unit.name} failed (Result: {self.result}).\n"
-                f'See "systemctl status {self.unit.name}" and "journalctl -u {self.unit.name}" for details.')
+        return (
+            f"Job for {self.unit.name} failed (Result: {self.result}).\n"
+            f'See "systemctl status {self.unit.name}" and "journalctl -u {self.unit.name}" for details.'
+        )
 
     def _prepare(self) -> None:
         self.result = "success"
@@ -207,7 +211,9 @@ class Service:
                     self._heed(notifications.recv(4096).decode(errors="replace"))
 
     def _find_main(self, timeout: float) -> int:
-        """The pid of a daemon that has forked: from PIDFile=, else the only process of the service whose parent is us."""
+        """The pid of a daemon that has forked: from PIDFile=, else the only process of the service whose parent is
+        us.
+        """
         end = time.monotonic() + min(timeout, 10.0)
         pid_file = self.unit.value("PIDFile")
         while True:
@@ -285,10 +291,9 @@ class Service:
                 return
             time.sleep(min(0.05, max(0.0, end - time.monotonic())))
         self.restarts += 1
-        with contextlib.suppress(UnitError):  # it was logged, and the state says it
-            with self.lock:
-                if self._wanted.is_set() and self.sub == "auto-restart":
-                    self.start()
+        with contextlib.suppress(UnitError), self.lock:  # a failure was logged, and the state says it
+            if self._wanted.is_set() and self.sub == "auto-restart":
+                self.start()
 
     def _kill_rest(self, *, timeout: float = DEFAULT_TIMEOUT) -> None:
         """Signal what is left: the main process alone with KillMode=process, everything otherwise."""

@@ -1,5 +1,5 @@
-"""systemctl of a machine: hands its words to pid 1 and prints the answer. Exit codes are the real one's: 3 inactive, 4 no such
-unit, 5 no such unit to act on."""
+"""systemctl of a machine: hands its words to pid 1 and prints the answer. Exit codes are the real one's: 3 inactive, 4
+no such unit, 5 no such unit to act on."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Unit files: found where systemd finds them, read as it reads them, and what of them this service manager acts on.
 
-Pure but for reading files. Source of the rules: systemd.unit(5), systemd.service(5), systemd.exec(5), systemd.syntax(7).
+Pure but for reading files. Source of the rules: systemd.unit(5), systemd.service(5), systemd.exec(5),
+systemd.syntax(7).
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ class Children:
         return int(process.pid)
 
     def adopt(self, pid: int) -> bool:
-        """Follow a process that we did not start but that is our child now (a daemon that forked); False if it is gone."""
+        """Follow a process that we did not start but that is our child now (a daemon that forked); False if it is
+        gone.
+        """
         with self._changed:
             if not alive(pid):
                 return False
@@ -100,8 +103,7 @@ class Children:
 def alive(pid: int) -> bool:
     """Whether there is such a process, and not only its remains."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
-            return stat.read().rpartition(")")[2].split()[0] not in "ZX"
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] not in "ZX"
     except (OSError, IndexError):
         return False
 

@@ -1,7 +1,9 @@
-"""pid 1 of a machine: reaps, runs the user data once, runs commands for the owner, serves systemctl and its like, shuts down.
+"""pid 1 of a machine: reaps, runs the user data once, runs commands for the owner, serves systemctl and its like, shuts
+down.
 
-Standard input is the control channel; its end means that the owner is dead, so pid 1 ends at once and the kernel takes every
-process with it. Output goes to the console, a file outside. Programs of the machine reach pid 1 at `channel.SOCKET`, root only.
+Standard input is the control channel; its end means that the owner is dead, so pid 1 ends at once and the kernel takes
+every process with it. Output goes to the console, a file outside. Programs of the machine reach pid 1 at
+`channel.SOCKET`, root only.
 """
 
 from __future__ import annotations
@@ -142,7 +144,9 @@ class Init:
                 self.say(f"an answer was not taken: {error}")
 
     def power(self, message: channel.Message) -> channel.Message:
-        """poweroff, halt, reboot, shutdown: each ends the machine, now or after `delay` seconds; a negative delay cancels."""
+        """poweroff, halt, reboot, shutdown: each ends the machine, now or after `delay` seconds; a negative delay
+        cancels.
+        """
         if self._shutdown_timer is not None:
             self._shutdown_timer.cancel()
             self._shutdown_timer = None

@@ -9,7 +9,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Bind:
-    """A folder or file of the host shown in the machine. `source` holds no symbolic link; `target` is made if missing."""
+    """A folder or file of the host shown in the machine. `source` holds no symbolic link; `target` is made if
+    missing.
+    """
 
     source: str
     target: str
@@ -28,7 +30,9 @@ class NewFile:
 
 @dataclass(frozen=True)
 class Join:
-    """A folder of the machine made of read-only layers, the topmost first; what the machine writes there stays its own."""
+    """A folder of the machine made of read-only layers, the topmost first; what the machine writes there stays its
+    own.
+    """
 
     path: str
     layers: tuple[str, ...]
@@ -38,11 +42,13 @@ class Join:
 class Plan:
     """A machine's root and start. The root itself is an empty folder in memory; only what is named here appears in it.
 
-    `mount_point`: an empty folder of the host. `joins`: the system's folders, outer ones first. `folders` and `links`: made in
-    the root, with their mode or target. `writable`: a folder of the host for what the machine writes, None for memory.
+    `mount_point`: an empty folder of the host. `joins`: the system's folders, outer ones first. `folders` and `links`:
+    made in the root, with their mode or target. `writable`: a folder of the host for what the machine writes, None for
+    memory.
     `masks`: folders inside joined ones that are shown empty, with their mode.
-    `devices`: name under /dev -> device of the host. `log_folder`: becomes /var/log. `network`: a batch for ip(8), run when
-    the cable is in; empty for none. `command`: what runs instead of user data and then ends the machine (image builds).
+    `devices`: name under /dev -> device of the host. `log_folder`: becomes /var/log. `network`: a batch for ip(8), run
+    when the cable is in; empty for none. `command`: what runs instead of user data and then ends the machine (image
+    builds).
     """
 
     mount_point: str

@@ -1,4 +1,6 @@
-"""poweroff, halt, reboot and shutdown: each ends the machine, since an instance is what EC2 has and nothing reboots here."""
+"""poweroff, halt, reboot and shutdown: each ends the machine, since an instance is what EC2 has and nothing reboots
+here.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from . import channel
 
 
 def delay_of(words: list[str], *, now: float) -> float | None:
-    """Seconds until `shutdown WORDS` acts: `now`, `+MINUTES` or `HH:MM`; -1 for `-c`; None when a word makes no sense."""
+    """Seconds until `shutdown WORDS` acts: `now`, `+MINUTES` or `HH:MM`; -1 for `-c`; None when a word makes no
+    sense.
+    """
     if "-c" in words:
         return -1.0
     moments = [word for word in words if not word.startswith("-")]

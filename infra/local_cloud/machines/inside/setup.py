@@ -1,9 +1,10 @@
 """From fresh namespaces to a machine: make the root, pivot into it, let go of the host's files, become pid 1.
 
 Started by the owner inside new net, UTS, IPC, PID and mount namespaces, with its end of the control channel as standard
-input. The order is what keeps the host safe: only one mount is made while the host's root is still `/`, an empty folder in
-memory at the machine's own folder, and that becomes the root. Everything else happens after pivot_root, when an absolute path or symbolic link leads into the
-machine; sources are then read below `/.host`, which is unmounted before any program but ip(8) runs.
+input. The order is what keeps the host safe: only one mount is made while the host's root is still `/`, an empty folder
+in memory at the machine's own folder, and that becomes the root. Everything else happens after pivot_root, when an
+absolute path or symbolic link leads into the machine; sources are then read below `/.host`, which is unmounted before
+any program but ip(8) runs.
 """
 
 from __future__ import annotations
@@ -71,14 +72,16 @@ def join(item: Join, number: int, plan: Plan) -> None:
 
 
 def furnish(plan: Plan) -> None:
-    """Everything in the root: the system, kernel file systems, private folders, what is shown of the host, our own files."""
+    """Everything in the root: the system, kernel file systems, private folders, what is shown of the host, our own
+    files.
+    """
     for path, mode in plan.folders:
         Path(path).mkdir(parents=True, exist_ok=True)
         Path(path).chmod(mode)
     for path, target in plan.links:
         Path(path).symlink_to(target)
-    for number, item in enumerate(plan.joins):
-        join(item, number, plan)
+    for number, folder in enumerate(plan.joins):
+        join(folder, number, plan)
     mount_kernel_file_systems()
     mount_devices(plan.devices)
     for path, mode in (("/run", 0o755), ("/tmp", 0o1777), ("/var/tmp", 0o1777)):
@@ -86,8 +89,8 @@ def furnish(plan: Plan) -> None:
     for path, mode in plan.masks:
         if Path(path).is_dir():
             private_folder(path, mode)
-    for folder in _DIRECTORIES:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+    for path in _DIRECTORIES:
+        Path(path).mkdir(parents=True, exist_ok=True)
     if plan.log_folder:
         private_log_folder(HOST + plan.log_folder)
     for item in plan.binds:
@@ -137,7 +140,9 @@ def private_folder(path: str, mode: int) -> None:
 
 
 def private_log_folder(outside: str) -> None:
-    """/var/log with the folders that packages made there, kept outside the machine so that it can be read afterwards."""
+    """/var/log with the folders that packages made there, kept outside the machine so that it can be read
+    afterwards.
+    """
     for entry in sorted(Path("/var/log").iterdir()):
         if entry.is_dir() and not entry.is_symlink():
             copy, known = Path(outside, entry.name), entry.stat()
@@ -192,7 +197,9 @@ def leave_host() -> None:
 
 
 def start(plan: Plan, control: socket.socket) -> None:
-    """Bring the network up, drop what reaches the host's kernel, and become pid 1 (or the command of an image build)."""
+    """Bring the network up, drop what reaches the host's kernel, and become pid 1 (or the command of an image
+    build).
+    """
     network = "link set lo up\n" + plan.network
     subprocess.run(["ip", "-batch", "-"], input=network, text=True, check=True, env=ENVIRONMENT)
     last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())

@@ -1,13 +1,13 @@
-"""User data, as cloud-init treats a script: run once, output to /var/log/cloud-init-output.log, the outcome in result.json.
+"""User data, as cloud-init treats a script: run once, output to /var/log/cloud-init-output.log, the outcome in
+result.json.
 
-Only scripts (`#!`) are understood. Everything else that cloud-init knows (cloud-config, MIME, includes, gzip) is refused with
-a word about it rather than skipped.
+Only scripts (`#!`) are understood. Everything else that cloud-init knows (cloud-config, MIME, includes, gzip) is
+refused with a word about it rather than skipped.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -70,4 +70,4 @@ def write_result(path: Path, error: str | None) -> None:
     temporary = path.with_suffix(".new")
     content = {"v1": {"datasource": "DataSourceEc2Local", "errors": [error] if error else []}}
     temporary.write_text(json.dumps(content) + "\n")
-    os.replace(temporary, path)
+    temporary.replace(path)
