@@ -12,6 +12,7 @@ they are set.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import signal
 import subprocess
@@ -53,7 +54,13 @@ def rank_environment(
     "interface towards it."""
     if place.size == 1 and framework == "horovod":
         return env.threads(place, base=base, cores=len(os.sched_getaffinity(0)), cpu_flags=cpu_flags())
-    interface = interface_of(local_address_towards(place.master, port=port, timeout=timeout))
+    address = local_address_towards(place.master, port=port, timeout=timeout)
+    if len(place.tasks_per_node) > 1 and address.startswith("127."):
+        raise LaunchError(
+            f"this node's own name {place.master} resolves to {address}, which other nodes cannot reach; "
+            "set the node's NodeAddr in Slurm to its address"
+        )
+    interface = interface_of(address)
     make = env.horovod if framework == "horovod" else env.torch
     return {
         **make(place, port=port, interface=interface),
@@ -76,12 +83,25 @@ def start(place: Place, command: Sequence[str], *, framework: str, port: int, ti
     if framework == "horovod" and place.size > 1:
         if place.rank == 0:
             with serve(place.plan(), address=place.master, port=port):
-                return supervise([subprocess.Popen(command, env=full)])
+                return supervise([spawn(command, full)])
         wait_for_port(place.master, port=port, timeout=timeout)
     try:
         os.execvpe(command[0], list(command), full)
     except OSError as error:
         raise LaunchError(f"cannot start {command[0]}: {error.strerror}") from error
+
+
+def spawn(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a rank that dies with this process, even when that is killed without a word."""
+    try:
+        return subprocess.Popen(command, env=environment, preexec_fn=die_with_parent)
+    except OSError as error:
+        raise LaunchError(f"cannot start {command[0]}: {error.strerror}") from error
+
+
+def die_with_parent() -> None:
+    """Runs in a new child, before its program: ask the kernel for SIGKILL when the parent ends."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
 
 
 def supervise(children: list[subprocess.Popen[bytes]]) -> int:
@@ -120,7 +140,7 @@ def start_local(size: int, command: Sequence[str], *, framework: str, port: int,
         children = []
         for place in places:
             added = rank_environment(place, framework=framework, base=os.environ, port=port, timeout=timeout)
-            children.append(subprocess.Popen(command, env={**os.environ, **added}))
+            children.append(spawn(command, {**os.environ, **added}))
         return supervise(children)
 
 

@@ -62,30 +62,28 @@ def load(path: Path) -> tuple[Arrays, dict[str, str]]:
         with path.open("rb") as stream:
             header = _read_header(stream, path)
             metadata = header.pop("__metadata__", {})
-            body = np.fromfile(stream, dtype=np.uint8, offset=0)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} is not a readable safetensors file: {error}") from error
+            body = np.fromfile(stream, dtype=np.uint8)
+        return _tensors(header, body, path), metadata
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path} is not a readable safetensors file: {type(error).__name__}: {error}") from error
+
+
+def _tensors(header: Mapping[str, Any], body: np.ndarray[Any, Any], path: Path) -> Arrays:
+    """Views of `body` as the header describes them; ModelError unless they cover it exactly, without gap or overlap."""
     covered = 0
     arrays: Arrays = {}
-    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+    for name, entry in sorted(header.items(), key=lambda item: (item[1]["data_offsets"], item[0])):
         begin, end = entry["data_offsets"]
         kind = np.dtype(_TYPES[entry["dtype"]])
         if begin != covered or end > body.size or end - begin != kind.itemsize * math.prod(entry["shape"]):
             raise ModelError(f"{path}: tensor {name} does not lie where the header says (truncated or damaged file)")
-        arrays[name] = (
-            body[begin:end].view(kind).reshape(entry["shape"])
-            if begin % kind.itemsize == 0
-            else _copy(body, entry, kind)
-        )
+        aligned = begin % kind.itemsize == 0
+        data = body[begin:end] if aligned else np.frombuffer(body[begin:end].tobytes(), np.uint8)
+        arrays[name] = data.view(kind).reshape(entry["shape"])
         covered = end
     if covered != body.size:
         raise ModelError(f"{path}: {body.size - covered} bytes after the last tensor")
-    return arrays, metadata
-
-
-def _copy(body: np.ndarray[Any, Any], entry: Mapping[str, Any], kind: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    begin, end = entry["data_offsets"]
-    return np.frombuffer(body[begin:end].tobytes(), dtype=kind).reshape(entry["shape"])
+    return arrays
 
 
 def _read_header(stream: BinaryIO, path: Path) -> dict[str, Any]:

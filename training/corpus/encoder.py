@@ -168,7 +168,10 @@ class Encoder:
         waiting: deque[tuple[_Task, Future[worker.Encoded] | None]] = deque()
         context = multiprocessing.get_context("fork")
         with ProcessPoolExecutor(
-            self._settings.workers, mp_context=context, initializer=worker.start, initargs=(settings,)
+            self._settings.workers,
+            mp_context=context,
+            initializer=worker.start,
+            initargs=(settings, self._manifest.descriptors),
         ) as pool:
             try:
                 for task in tasks:

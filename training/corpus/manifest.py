@@ -1,9 +1,9 @@
 """The append-only list of a corpus' shards.
 
 ``manifest.jsonl`` holds one JSON object a line, in batches. A batch is appended by one write and ends with a *seal*:
-a line with the SHA-256 of everything before it. Whoever reads takes all up to the last seal: a batch torn by a crash
-was never there, and any other damage is an error. A *generation* is the frozen list of all shards sealed so far; its
-number never changes meaning.
+a line with the SHA-256 of everything before it, its own other fields included. Whoever reads takes all up to the last
+seal: a batch torn by a crash was never there, and any other damage is an error. A *generation* is the frozen list of
+all shards sealed so far; its number never changes meaning.
 
     {"kind": "corpus", ...}  first line: what :class:`Header` names
     {"kind": "shard", ...}   what :class:`training.corpus.shards.ShardInfo` names, and "sources", "licence"
@@ -26,6 +26,7 @@ from training.corpus.shards import ShardInfo
 from training.errors import ManifestError
 
 NAME = "manifest.jsonl"
+_CHECKSUM = b',"sha256":'  # the last field of a seal
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,10 @@ def parse(data: bytes, *, folder: Path) -> Manifest | None:
             header = _build(Header, entry, folder=folder)
         elif entry["kind"] == "shard":
             shards.append(_build(ShardInfo, entry, folder=folder))
-        elif header is None or entry["sha256"] != digest.hexdigest():
+        elif header is None or not _seals(data[position:end], entry, digest):
             raise ManifestError(
-                f"{folder / NAME} is damaged before byte {end}: its own checksum does not fit; restore it "
-                "from the bucket"
+                f"{folder / NAME} is damaged before byte {end}: its own checksum does not fit; "
+                "restore it from the bucket"
             )
         digest.update(data[position : end + 1])
         position = end + 1
@@ -144,6 +145,13 @@ def _parse_line(line: bytes, *, folder: Path, position: int) -> dict[str, Any]:
             f"{folder / NAME} is damaged at byte {position}: {error}; restore it from the bucket"
         ) from error
     return dict(entry)
+
+
+def _seals(line: bytes, entry: dict[str, Any], before: Any) -> bool:
+    """Whether a seal's checksum is that of everything before it and of its own other fields."""
+    digest = before.copy()
+    digest.update(line[: line.rfind(_CHECKSUM)])
+    return bool(entry.get("sha256") == digest.hexdigest())
 
 
 def _build(kind: type[Any], entry: dict[str, Any], *, folder: Path) -> Any:
@@ -213,15 +221,22 @@ class ManifestWriter:
                 "progress": asdict(progress) if progress else None,
                 "generation": generation,
                 "quarantine_bytes": quarantine_bytes,
-                "sha256": self._digest.hexdigest(),
             }
-        )
+        )[: -len(b"}\n")]
+        digest = self._digest.copy()
+        digest.update(seal)
+        seal += _CHECKSUM + b'"' + digest.hexdigest().encode() + b'"}\n'
         self._digest.update(seal)
         data = lines + seal
         while data:
             data = data[os.write(self._descriptor, data) :]
         os.fsync(self._descriptor)
         self._pending = []
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Open files that a forked child must close: one that outlives this process would go on holding the lock."""
+        return (self._lock.fileno(), self._descriptor)
 
     def close(self) -> None:
         """Release the lock."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,11 +114,13 @@ class Worker:
 _worker: Worker | None = None
 
 
-def start(settings: WorkerSettings) -> None:
-    """Initialise this process as a worker; it dies with its parent and leaves ctrl-C to it."""
+def start(settings: WorkerSettings, parents_files: tuple[int, ...]) -> None:
+    """Make this process a worker: it closes what it inherited, dies with its parent and leaves ctrl-C to it."""
     global _worker
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for descriptor in parents_files:
+        os.close(descriptor)
     _worker = Worker(settings)
 
 
