@@ -31,6 +31,8 @@ def assemble(app: cdk.App, cluster: ClusterFile, *, root: Path, account: str | N
     `root` is the folder that holds the toolkit's packages (they are bundled for the machines); `account` may be
     None, the templates then work in any account.
     """
+    # A stack refuses to change what another one still uses. Said here, so that every way to this function agrees
+    app.node.set_context("@aws-cdk/core:defaultCrossStackReferences", "strong")
     for key, value in sorted({**cluster.tags, "dure:cluster": cluster.name}.items()):
         cdk.Tags.of(app).add(key, value)
 

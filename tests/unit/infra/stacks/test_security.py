@@ -72,7 +72,7 @@ def test_nodes_reach_each_other_by_everything_both_ways(every: Templates) -> Non
     groups = [name for name, _ in resources(every, "AWS::EC2::SecurityGroup") if "Nodes" in name]
     assert len(groups) == 1
     group = {"Fn::GetAtt": [groups[0], "GroupId"]}
-    into = [
+    into: list[dict[str, Any]] = [
         rule
         for _, rule in resources(every, "AWS::EC2::SecurityGroupIngress")
         if rule["GroupId"] == group == rule["SourceSecurityGroupId"]
@@ -173,7 +173,7 @@ def test_no_action_has_a_wildcard(every: Templates) -> None:
 
 
 def test_only_named_actions_have_every_resource(every: Templates) -> None:
-    used = set()
+    used: set[Any] = set()
     for statement in role_statements(every):
         if "*" in listed(statement["Resource"]):
             used |= set(listed(statement["Action"]))
@@ -237,7 +237,11 @@ def test_the_bucket_is_private_versioned_encrypted_and_tls_only(every: Templates
 
 
 def test_the_file_system_has_steps_that_fsx_takes(every: Templates) -> None:
-    steps = {"SCRATCH_2": {None}, "PERSISTENT_1": {50, 100, 200}, "PERSISTENT_2": {125, 250, 500, 1000}}
+    steps: dict[str, set[int | None]] = {
+        "SCRATCH_2": {None},
+        "PERSISTENT_1": {50, 100, 200},
+        "PERSISTENT_2": {125, 250, 500, 1000},
+    }
     ((_, system),) = resources(every, "AWS::FSx::FileSystem")
     lustre = system["LustreConfiguration"]
     assert lustre.get("PerUnitStorageThroughput") in steps[lustre["DeploymentType"]]
