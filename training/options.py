@@ -51,7 +51,9 @@ def parser() -> argparse.ArgumentParser:
     rhythm = p.add_argument_group("rhythm, in steps")
     rhythm.add_argument("--evaluate-every", type=int, default=0, help="0: only at the end")
     rhythm.add_argument("--evaluate-tokens", type=int, help="at most so many held-out tokens (default: all)")
-    rhythm.add_argument("--checkpoint-every", type=int, default=100, help="0: only at the end")
+    rhythm.add_argument(
+        "--checkpoint-every", type=int, default=100, help="most steps that a crash may cost; 0: only at the end"
+    )
     rhythm.add_argument("--keep", type=int, default=2, help="checkpoints to keep")
     rhythm.add_argument("--log-every", type=int, default=10)
     speed = p.add_argument_group("speed")

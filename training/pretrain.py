@@ -79,21 +79,19 @@ class Run:
         writer = CheckpointWriter(settings.checkpoints, keep=settings.keep, say=say) if self.ranks.rank == 0 else None
         if training.resume():
             self.say(f"resumed at step {training.step_number}")
+        begin, durable = settings.checkpoint_rhythm()
         stalled = 0.0
         while training.step_number < settings.steps:
             result = training.step()
             self._log(result, stalled)
-            stalled = 0.0
             number = training.step_number
-            if (
-                result.stop
-                or number == settings.steps
-                or (settings.checkpoint_every and number % settings.checkpoint_every == 0)
-            ):
-                begun = time.monotonic()
-                if writer is not None:
+            moment = time.monotonic()
+            if writer is not None:
+                if result.stop or number == settings.steps or (begin and number % begin == 0):
                     writer.save(training.snapshot())
-                stalled = time.monotonic() - begun
+                elif begin and number % begin == durable:
+                    writer.wait()
+            stalled = time.monotonic() - moment
             if result.stop:
                 if writer is not None:
                     writer.wait()

@@ -86,7 +86,7 @@ def lines_of(paths: Iterable[Path], *, json_field: str) -> Iterator[str]:
     """Every clean line of the sources, in order."""
     for path in paths:
         field = json_field if sources.is_jsonl(path) else None
-        with sources.open_text(path) as stream:
+        with sources.open_text(path) as (stream, _):
             for chunk in sources.chunks(stream, start=0, separator=b"\n"):
                 for text in sources.documents(chunk, separator=b"\n", json_field=field).texts:
                     yield from text.splitlines() if field else (text,)

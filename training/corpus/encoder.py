@@ -140,11 +140,10 @@ class Encoder:
         for path in pending:
             size = path.stat().st_size
             start = self._start_of(path, size)
-            with path.open("rb") as raw, sources.open_text(path) as stream:
-                del raw
+            with sources.open_text(path) as (stream, on_disk):
                 sources.skip(stream, start)
                 for chunk in sources.chunks(stream, start=start, separator=separator):
-                    yield _Task(path, size, chunk)
+                    yield _Task(path, size, chunk, on_disk())
             yield _Task(path, size, None)
 
     def _start_of(self, path: Path, size: int) -> int:
@@ -214,7 +213,7 @@ class Encoder:
             entry = {"file": str(task.path), "offset": reject.offset, "reason": reject.reason}
             self._quarantine.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
         self._progress = Progress(str(task.path), task.size, task.chunk.end)
-        self._report(self._totals, self._disk_done / self._disk_total)
+        self._report(self._totals, (self._disk_done + task.packed) / self._disk_total)
         if self._train.tokens >= self._settings.shard_tokens:
             self._close_shards(last=False, freeze=False)
             self._open_shards()

@@ -7,9 +7,10 @@ the same documents in the same order. Positions are byte offsets in the uncompre
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -79,15 +80,20 @@ def is_jsonl(path: Path) -> bool:
     return ".jsonl" in path.suffixes[-2:]
 
 
-def open_text(path: Path) -> BinaryIO:
-    """The uncompressed bytes of a source."""
-    if path.suffix == ".gz":
-        return cast("BinaryIO", gzip.open(path, "rb"))
-    if path.suffix == ".zst":
-        import zstandard  # only for those who have such files
+@contextlib.contextmanager
+def open_text(path: Path) -> Iterator[tuple[BinaryIO, Callable[[], int]]]:
+    """The uncompressed bytes of a source, and a function that says how many bytes on disk have been read so far."""
+    with path.open("rb") as raw:
+        if path.suffix == ".gz":
+            with gzip.open(raw, "rb") as unpacked:
+                yield cast("BinaryIO", unpacked), raw.tell
+        elif path.suffix == ".zst":
+            import zstandard  # only for those who have such files
 
-        return cast("BinaryIO", zstandard.open(path, "rb"))
-    return path.open("rb")
+            with zstandard.open(raw, "rb") as unpacked:
+                yield cast("BinaryIO", unpacked), raw.tell
+        else:
+            yield raw, raw.tell
 
 
 def skip(stream: BinaryIO, count: int) -> None:

@@ -135,7 +135,7 @@ def pretrain_arguments(corpus: Path, tokenizer: Path, output: Path, **changes: o
         "global_batch": 8,
         "steps": 12,
         "warmup": 2,
-        "checkpoint_every": 4,
+        "checkpoint_every": 5,
         "log_every": 1,
         "evaluate_tokens": 2000,
         **changes,

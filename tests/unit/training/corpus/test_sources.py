@@ -92,9 +92,10 @@ def test_compressed_files_read_alike(tmp_path: Path) -> None:
     (tmp_path / "b.txt.gz").write_bytes(gzip.compress(data))
     (tmp_path / "c.txt.zst").write_bytes(zstandard.compress(data))
     for path in sources.discover([tmp_path]):
-        with sources.open_text(path) as stream:
+        with sources.open_text(path) as (stream, position):
             sources.skip(stream, 13)
             assert stream.read() == data[13:], path.name
+            assert position() == path.stat().st_size
 
 
 def test_discover_names_what_it_cannot_read(tmp_path: Path) -> None:
