@@ -136,21 +136,25 @@ class Power:
         )
 
     def _ask(self, group: Group) -> tuple[str, list[str]]:
-        """The launch id and its instances, from the first zone that has them all."""
-        refusals: list[str] = []
-        for template in group.queue.launch_templates:
-            launch = self.new_id()
-            try:
-                return launch, self._ask_patiently(group, template, launch)
-            except NoCapacity as error:
-                self.log.note(f"no capacity in {template.zone_id}", str(error), ok=False)
-                refusals.append(f"{template.zone_id}: {_aws_words(error)}")
-        raise NoCapacity(f"for {len(group.nodes)} x {group.queue.instance_type} now ({'; '.join(refusals)})")
+        """The launch id and its instances, from the first zone, and then the first type, that has them all."""
+        queue, refusals = group.queue, list[str]()
+        for instance_type in (queue.instance_type, *queue.fallback_types):
+            for template in queue.launch_templates:
+                wish = self._wish(group, template, instance_type)
+                try:
+                    return wish.token, self._ask_patiently(wish)
+                except NoCapacity as error:
+                    place = f"{instance_type} in {template.zone_id}"
+                    self.log.note(f"no capacity for {place}", str(error), ok=False)
+                    refusals.append(f"{place}: {_aws_words(error)}")
+        raise NoCapacity(f"for {len(group.nodes)} x {queue.instance_type} now ({'; '.join(refusals)})")
 
-    def _ask_patiently(self, group: Group, template: LaunchTemplate, launch: str) -> list[str]:
-        wish = Launch(
+    def _wish(self, group: Group, template: LaunchTemplate, instance_type: str) -> Launch:
+        launch = self.new_id()
+        return Launch(
             template_id=template.launch_template_id,
             template_version=template.version,
+            instance_type=instance_type,
             count=len(group.nodes),
             token=launch,
             tags={
@@ -161,6 +165,8 @@ class Power:
                 "dure:launch": launch,
             },
         )
+
+    def _ask_patiently(self, wish: Launch) -> list[str]:
         for wait in BACK_OFF:
             try:
                 return self.services.launch(wish)

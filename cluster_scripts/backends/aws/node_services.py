@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
@@ -21,6 +21,7 @@ from cluster_scripts.backends.aws.session import Aws, open_session
 from cluster_scripts.jobs.errors import InvalidCode, NoCapacity, NoSuchCluster
 
 if TYPE_CHECKING:
+    from mypy_boto3_ec2.literals import InstanceTypeType
     from mypy_boto3_ec2.type_defs import InstanceTypeDef, TagTypeDef
 
 # S3 answers 403 for a missing object to a role that may not list the bucket, and ours may not.
@@ -51,10 +52,14 @@ class Instance:
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """A wish for `count` machines, all or none. `token` makes a repeated call the same launch."""
+    """A wish for `count` machines, all or none. `token` makes a repeated call the same launch.
+
+    `instance_type`: instead of the template's.
+    """
 
     template_id: str
     template_version: str
+    instance_type: str
     count: int
     token: str
     tags: Mapping[str, str]
@@ -118,10 +123,11 @@ class NodeServices:
 
     def launch(self, wish: Launch) -> list[str]:
         """Launch exactly `count` instances, or none: their ids. NoCapacity when the zone has not so many."""
-        doing = f"launching {wish.count} x {wish.template_id} version {wish.template_version}"
+        doing = f"launching {wish.count} x {wish.instance_type} from {wish.template_id} version {wish.template_version}"
         try:
             answer = self.aws.ec2.run_instances(
                 LaunchTemplate={"LaunchTemplateId": wish.template_id, "Version": wish.template_version},
+                InstanceType=cast("InstanceTypeType", wish.instance_type),
                 MinCount=wish.count,
                 MaxCount=wish.count,
                 ClientToken=wish.token,
