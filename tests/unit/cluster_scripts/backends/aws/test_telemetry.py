@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import boto3
@@ -40,12 +41,18 @@ def event(message: str = "line", *, at: int = 1000) -> LogEvent:
     return LogEvent(timestamp_ms=at, message=message)
 
 
+@cache
+def clients() -> tuple[Any, Any]:
+    """Made once: reading the services' models takes most of a test's time."""
+    session = boto3.session.Session(region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
+    return session.client("cloudwatch"), session.client("logs")
+
+
 class World:
     """Telemetry on stubbed clients."""
 
     def __init__(self) -> None:
-        session = boto3.session.Session(region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
-        cloudwatch, logs = session.client("cloudwatch"), session.client("logs")
+        cloudwatch, logs = clients()
         self.metrics, self.logs = Stubber(cloudwatch), Stubber(logs)
         self.telemetry = Telemetry(cloudwatch=cloudwatch, logs=logs)
 
