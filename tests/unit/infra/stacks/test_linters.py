@@ -48,6 +48,19 @@ def test_cfn_lint_is_content(templates: Callable[[Path], Templates], tmp_path: P
     assert (done.returncode, done.stdout) == (0, "")
 
 
+# What CloudFormation fills in, by a word of the resource's name; the first that fits
+STAND_INS = {
+    "bucket-arn": "arn:aws:s3:::bucket",
+    "LogGroup": "arn:aws:logs:us-east-1:123456789012:log-group:x:*",
+    "MungeKey": "arn:aws:secretsmanager:us-east-1:123456789012:secret:x-123456",
+    "Role": "arn:aws:iam::123456789012:role/node",
+    "Key": "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012",
+    "AWS::Partition": "aws",
+    "AWS::AccountId": "123456789012",
+    "AWS::Region": "us-east-1",
+}
+
+
 def literal(value: Any) -> Any:
     """A policy without what CloudFormation fills in, for a linter that knows plain policies only."""
     if isinstance(value, list):
@@ -56,19 +69,9 @@ def literal(value: Any) -> Any:
         return value
     if set(value) == {"Fn::Join"}:
         return "".join(str(literal(part)) for part in value["Fn::Join"][1])
-    if set(value) == {"Ref"}:
-        return {"AWS::Partition": "aws", "AWS::AccountId": "123456789012", "AWS::Region": "us-east-1"}.get(
-            value["Ref"], f"id-{value['Ref'].lower()}"
-        )
-    if set(value) & {"Fn::ImportValue", "Fn::GetAtt", "Fn::Sub"}:
+    if set(value) & {"Ref", "Fn::ImportValue", "Fn::GetAtt", "Fn::Sub"}:
         text = json.dumps(value)
-        if "bucket-arn" in text:
-            return "arn:aws:s3:::bucket"
-        if "Role" in text:
-            return "arn:aws:iam::123456789012:role/node"
-        if "Key" in text:
-            return "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012"
-        return "arn:aws:logs:us-east-1:123456789012:log-group:x:*" if "LogGroup" in text else "name"
+        return next((found for word, found in STAND_INS.items() if word in text), "name")
     return {key: literal(item) for key, item in value.items()}
 
 
@@ -83,6 +86,11 @@ def loaded_parliament() -> Any:
         return importlib.import_module("parliament")
 
 
+def split_launch(finding: Any) -> bool:
+    """Whether it is about RunInstances, whose resources stand in two statements as only instances carry request tags."""
+    return finding.issue == "RESOURCE_MISMATCH" and {each["action"] for each in finding.detail} == {"ec2:RunInstances"}
+
+
 def test_policies_name_actions_resources_and_conditions_that_exist(templates: Callable[[Path], Templates]) -> None:
     parliament = loaded_parliament()
     looked = 0
@@ -94,9 +102,5 @@ def test_policies_name_actions_resources_and_conditions_that_exist(templates: Ca
                     warnings.simplefilter("ignore")
                     found = parliament.analyze_policy_string(json.dumps(document)).findings
                 looked += len(document["Statement"])
-                assert [str(each) for each in found if each.issue not in KNOWN] == []
+                assert [str(each) for each in found if not split_launch(each)] == []
     assert looked > 20
-
-
-# parliament's table is older than these
-KNOWN: frozenset[str] = frozenset()
