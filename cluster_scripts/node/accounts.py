@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pwd
-
 from cluster_scripts.jobs.errors import StepFailed
 from cluster_scripts.node.system import System
 from cluster_scripts.slurm.commands import MACHINE
@@ -56,14 +54,8 @@ def make_shared_folders(system: System, facts: Facts) -> None:
     """The folders on the shared file system, and jobs' right to write beside them."""
     for path, mode, owner in _SHARED:
         system.folder(path, mode=mode, owner=owner)
-    system.folder(facts.file_system.mount_point, owner=JOB_USER)
+    # As in /tmp all may make files, and nobody can move what is root's: root must always find its own folders here.
+    system.folder(facts.file_system.mount_point, mode=0o1777, owner="root")
     for association in facts.file_system.associations:
-        system.folder(facts.file_system.mount_point + association.path, owner=JOB_USER)
-
-
-def uid_of(user: str) -> int:
-    """The number of a user of this machine."""
-    try:
-        return pwd.getpwnam(user).pw_uid
-    except KeyError as error:
-        raise StepFailed(f"there is no user {user!r} on this machine: the image lacks its package") from error
+        path = facts.file_system.mount_point + association.path
+        system.folder(path, mode=0o775, owner="root", group=JOB_USER)

@@ -18,7 +18,7 @@ from cluster_scripts.node import accounts, firewall, launches, lustre
 from cluster_scripts.node.identity import FILE, HEAD, Identity
 from cluster_scripts.node.slurm import Slurm
 from cluster_scripts.node.steps import StepLog
-from cluster_scripts.node.system import System
+from cluster_scripts.node.system import System, account
 from cluster_scripts.slurm import config
 from infra.config.facts import Facts, FactsError, parameter_name
 
@@ -133,7 +133,7 @@ class Boot:
 
     def _close_metadata(self) -> None:
         """Before anything of a user can run here."""
-        slurm = [accounts.uid_of("slurm")] if self.identity.role == HEAD else []
+        slurm = [account("slurm").pw_uid] if self.identity.role == HEAD else []
         firewall.close(self.system, slurm)
 
     def _munge(self, facts: Facts) -> None:

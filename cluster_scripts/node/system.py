@@ -23,6 +23,14 @@ ENVIRONMENT: Mapping[str, str] = {
 }
 
 
+def account(user: str) -> pwd.struct_passwd:
+    """A user of this machine. StepFailed if there is none."""
+    try:
+        return pwd.getpwnam(user)
+    except KeyError as error:
+        raise StepFailed(f"there is no user {user!r} on this machine: the image lacks its package") from error
+
+
 @dataclass(frozen=True)
 class Result:
     """How a program ended. A negative code is the signal that ended it."""
@@ -49,9 +57,9 @@ def run(argv: Sequence[str], *, input: str = "", user: str | None = None, timeou
     groups: list[int] | None = None
     try:
         if user is not None:
-            account = pwd.getpwnam(user)
-            who, group, groups = account.pw_uid, account.pw_gid, []
-            environment |= {"HOME": account.pw_dir, "USER": account.pw_name}
+            entry = account(user)
+            who, group, groups = entry.pw_uid, entry.pw_gid, []
+            environment |= {"HOME": entry.pw_dir, "USER": entry.pw_name}
         done = subprocess.run(
             list(argv),
             input=input,
@@ -66,8 +74,6 @@ def run(argv: Sequence[str], *, input: str = "", user: str | None = None, timeou
             group=group,
             extra_groups=groups,
         )
-    except KeyError as error:
-        raise StepFailed(f"there is no user {user!r} on this machine") from error
     except subprocess.TimeoutExpired as error:
         raise StepFailed(f"`{' '.join(argv)}` did not end within {timeout:.0f} s") from error
     except OSError as error:
@@ -117,21 +123,27 @@ class System:
             temporary.unlink(missing_ok=True)
             raise
 
-    def folder(self, absolute: str, *, mode: int = 0o755, owner: str | None = None) -> None:
-        """Make a folder (its parents too) and give it this mode and owner, also if it is there."""
+    def folder(self, absolute: str, *, mode: int = 0o755, owner: str = "", group: str = "") -> None:
+        """Make a folder (its parents too) and give it this mode, owner and group (the owner's own, if none is given).
+
+        One that is there gets them too; a link in its place is refused, as it would give away what it points to.
+        """
         path = self.path(absolute)
         path.mkdir(parents=True, exist_ok=True)
-        if owner:
-            self.own(path, owner)
-        path.chmod(mode)
-
-    def own(self, what: Path | int, owner: str) -> None:
-        """Give a file to a user and its group."""
         try:
-            account = pwd.getpwnam(owner)
-        except KeyError as error:
-            raise StepFailed(f"there is no user {owner!r} on this machine: the image lacks its package") from error
-        os.chown(what, account.pw_uid, account.pw_gid)
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError as error:
+            raise StepFailed(f"{absolute} is no folder: {error}") from error
+        try:
+            if owner:
+                self.own(descriptor, owner, group=group)
+            os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
+
+    def own(self, descriptor: int, owner: str, *, group: str = "") -> None:
+        """Give an open file to a user, and to a group (the user's own, if none is given)."""
+        os.fchown(descriptor, account(owner).pw_uid, account(group or owner).pw_gid)
 
     def until(self, what: str, ready: Callable[[], bool], *, seconds: float, pause: float = 0.05) -> None:
         """Ask `ready` until it says yes; StepFailed after that many seconds."""
