@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -18,6 +19,7 @@ from infra.local_cloud.aws.operations import Answer, Call, Operations
 
 OPERATIONS = Operations("cloudformation")
 NO_CHANGES = "The submitted information didn't contain changes. Submit different information to create a change set."
+PATIENCE_SECONDS = 2.0
 _NAMED_IAM = frozenset({"RoleName", "PolicyName", "UserName", "GroupName", "ManagedPolicyName", "InstanceProfileName"})
 
 
@@ -310,6 +312,11 @@ def execute_change_set(cloud: Cloud, call: Call) -> Answer:
 def describe_stacks(cloud: Cloud, call: Call) -> Answer:
     stacks = cloud.store(Stacks, call.region)
     found = [stacks.find(call.params["StackName"])] if "StackName" in call.params else stacks.living()
+    if "StackName" in call.params:
+        # The CDK CLI looks every 5 s; what takes AWS minutes is done here in less. So a look at a stack at work waits.
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while found[0].busy and time.monotonic() < deadline:
+            time.sleep(0.02)
     return {"Stacks": [views.stack(item) for item in found]}
 
 

@@ -15,24 +15,27 @@ _ALARM = (
 )
 
 
-def _put_dashboard(context: Context, name: str, body: str) -> None:
+def _put_dashboard(context: Context, name: str, properties: Properties) -> None:
+    body = properties["DashboardBody"]
     try:
         json.loads(body)
     except ValueError as error:
         raise AwsError("InvalidParameterInput", f"The field DashboardBody must be a valid JSON object: {error}") from error
-    found = context.client("cloudwatch").put_dashboard(DashboardName=name, DashboardBody=body)
+    found = context.client("cloudwatch").put_dashboard(
+        DashboardName=name, DashboardBody=body, **context.tagged(properties.get("Tags"))
+    )
     if found.get("DashboardValidationMessages"):
         raise AwsError("InvalidParameterInput", f"The dashboard body is invalid: {found['DashboardValidationMessages']}")
 
 
 def _create_dashboard(context: Context, properties: Properties) -> Made:
     name = properties.get("DashboardName") or context.name(limit=255)
-    _put_dashboard(context, name, properties["DashboardBody"])
+    _put_dashboard(context, name, properties)
     return Made(name)
 
 
 def _update_dashboard(context: Context, made: Made, old: Properties, new: Properties) -> Made:
-    _put_dashboard(context, made.physical_id, new["DashboardBody"])
+    _put_dashboard(context, made.physical_id, new)
     return made
 
 
@@ -98,7 +101,7 @@ def register(registry: Registry) -> None:
     add = registry.add
     add(
         "AWS::CloudWatch::Dashboard",
-        "DashboardName DashboardBody",
+        "DashboardName DashboardBody Tags",
         create=_create_dashboard,
         delete=_delete_dashboard,
         update=_update_dashboard,
