@@ -16,14 +16,13 @@ from typing import Any
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from .machines import image, local, ownership, root
+from .machines import host, local, ownership
 from .machines.api import WsgiApp
-from .machines.inside import syscalls
 from .machines.inside.plan import Bind
+from .machines.root import Host
 from .state import State
 
 STATUS_PATH = "/_local_cloud/status"
-CLONE_NEWNS = 0x00020000
 
 
 class ServerError(Exception):
@@ -89,24 +88,6 @@ def with_status(app: WsgiApp, describe: Callable[[], Any]) -> WsgiApp:
     return answer
 
 
-def own_mounts() -> None:
-    """Give this process mounts of its own, so that nothing it mounts is seen on the host or outlives it."""
-    syscalls.unshare(CLONE_NEWNS)
-    syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
-
-
-def host_of(options: Options) -> root.Host:
-    """This host, as machines see it. Call it after `own_mounts`."""
-    folder = options.state / "image"
-    return root.inspect(
-        python=Path(os.path.realpath(getattr(sys, "_base_executable", sys.executable))),
-        virtual_environments=[source for source, _ in options.binds],
-        hidden=[options.repository, options.state],
-        base=folder / "base" if options.unprivileged else None,
-        writable_on_disk=options.unprivileged and not image.memory_holds_notes(folder),
-    )
-
-
 def run(options: Options, *, say: Callable[[str], None]) -> None:
     """Run a local cloud until SIGTERM or SIGINT. Call it in the main thread of a process that does nothing else."""
     stop = threading.Event()
@@ -117,7 +98,7 @@ def run(options: Options, *, say: Callable[[str], None]) -> None:
         listener = listen(options.port)
         port = listener.getsockname()[1]
         local.clean(options.state)
-        own_mounts()
+        host.own_mounts()
         machines = _machines(options, port)
         for text in absent(options):
             say(f"warning: {text}")
@@ -156,12 +137,21 @@ def absent(options: Options) -> list[str]:
     return found
 
 
+def _host(options: Options) -> Host:
+    return host.look(
+        state=options.state,
+        repository=options.repository,
+        environments=[source for source, _ in options.binds],
+        unprivileged=options.unprivileged,
+    )
+
+
 def _machines(options: Options, port: int) -> local.LocalMachines:
     binds = [Bind(os.path.realpath(source), target) for source, target in options.binds if source.is_dir()]
     return local.LocalMachines(
         state=options.state,
         port=port,
-        host=host_of(options),
+        host=_host(options),
         repository=options.repository,
         binds=binds,
         serve=serve_on,

@@ -51,7 +51,7 @@ def problems(facts: Facts, *, state: Path) -> list[str]:
         found.append(f"{program} is missing: sudo apt-get install --no-install-recommends {packages[program]}")
     if facts.free_bytes < DISK_NEEDED:
         found.append(
-            f"only {facts.free_bytes >> 20} MB are free below {state}, {DISK_NEEDED >> 20} MB are needed: make room, or "
+            f"only {facts.free_bytes >> 20} MB are free below {state}, {DISK_NEEDED >> 20} MB are needed: make room or "
             "give --state a folder elsewhere"
         )
     if not facts.root:
