@@ -57,7 +57,16 @@ def run_cdk(arguments: Sequence[str], *, cluster_file: Path, log: Path) -> None:
 
     Side effects: the log file; progress on stdout. Errors: Failed, with the failed resources first.
     """
-    argv = [find_cdk(), *arguments, "-c", f"cluster={cluster_file.resolve()}", "--progress", "events"]
+    argv = [
+        find_cdk(),
+        *arguments,
+        "-c",
+        f"cluster={cluster_file.resolve()}",
+        "--progress",
+        "events",
+        "--output",
+        str(log.parent.resolve() / "cdk.out"),
+    ]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
     log.parent.mkdir(parents=True, exist_ok=True)
     lines: list[str] = []

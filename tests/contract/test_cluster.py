@@ -74,8 +74,8 @@ def test_queues_are_what_jobs_may_ask_for(reached: ReachedCluster) -> None:
 
 def test_a_job_runs_and_its_output_comes_in_order(reached: ReachedCluster) -> None:
     before = datetime.now(UTC)
-    job, lines = run(reached, a_spec(reached, ["sh", "-c", "echo 하나; echo 둘 >&2; echo; printf 셋"]))
-    assert lines == ["하나", "둘", "", "셋"]
+    job, lines = run(reached, a_spec(reached, ["sh", "-c", "echo 하나; echo; echo 둘; printf 셋"]))
+    assert lines == ["하나", "", "둘", "셋"]
     assert (job.state, job.exit_code, job.name, job.queue) == ("completed", 0, "contract", "gpu")
     assert job.submitted_by == reached.caller()
     assert len(job.nodes) == job.node_count == 1
@@ -83,13 +83,13 @@ def test_a_job_runs_and_its_output_comes_in_order(reached: ReachedCluster) -> No
     # Slurm counts whole seconds
     assert before.replace(microsecond=0) <= job.submitted_at <= job.started_at <= job.ended_at
     assert job in reached.jobs()
-    assert [event.message for event in reached.last_lines(job.id, 2)] == ["", "셋"]
+    assert [event.message for event in reached.last_lines(job.id, 2)] == ["둘", "셋"]
 
 
 def test_a_failed_job_tells_its_exit_code(reached: ReachedCluster) -> None:
-    job, lines = run(reached, a_spec(reached, ["sh", "-c", "echo before; exit 3"]))
+    job, lines = run(reached, a_spec(reached, ["sh", "-c", "echo out; echo err >&2; exit 3"]))
     assert (job.state, job.exit_code) == ("failed", 3)
-    assert "before" in lines
+    assert {"out", "err"} <= set(lines)
     assert job.reason
 
 

@@ -26,7 +26,7 @@ LAST_BYTES = 64 << 10
 
 # asks the login shell, once, for what every later command is given: profiles may print, so a mark leads the answer
 _MARK = "dure-login:"
-_PROBE = f'printf "\\n%s\\n" "{_MARK}" "$HOME" "$PATH" "${{SLURM_CONF-}}" "$(id -un)" "$(hostname)"'
+_PROBE = f'printf "\\n"; printf "%s\\n" "{_MARK}" "$HOME" "$PATH" "${{SLURM_CONF-}}" "$(id -un)" "$(hostname)"'
 
 # $1 the archive, $2 the folder that it becomes; a folder that is there was unpacked whole
 _UNPACK = """set -eu

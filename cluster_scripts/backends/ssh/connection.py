@@ -7,7 +7,10 @@ ProxyJump). A key that is not known is never accepted silently: the error says h
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
+import socket
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from getpass import getuser
@@ -20,11 +23,15 @@ from cluster_scripts.jobs.errors import DureError, InvalidArgument, Refused, Unr
 
 CONNECT_SECONDS = 10.0
 COMMAND_SECONDS = 60.0
+CLOSE_SECONDS = 5.0
 # an answer may be long (squeue --json), but not endless
 MAX_OUTPUT = 64 << 20
 
 _HOST = r"[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]"
 _ADDRESS = re.compile(rf"(?:([A-Za-z0-9._-]+)@)?({_HOST})(?::([0-9]{{1,5}}))?", re.ASCII)
+# what paramiko logs beside what it raises would reach the user's terminal as a traceback
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
 _SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
 
 
@@ -96,11 +103,36 @@ class _RefuseUnknown(paramiko.MissingHostKeyPolicy):
         raise _UnknownKey(key)
 
 
+class _Proxy:
+    """A command that carries the connection, as ssh's ProxyCommand does; `socket` is our end of it.
+
+    paramiko has one of its own, which leaves the process and its pipes behind when it is closed.
+    """
+
+    def __init__(self, command: str) -> None:
+        self.socket, theirs = socket.socketpair()
+        with theirs:
+            # ssh, too, gives it to a shell; stderr stays the user's: what the command has to say is for them
+            words = ["/bin/sh", "-c", f"exec {command}"]
+            self._process = subprocess.Popen(words, stdin=theirs.fileno(), stdout=theirs.fileno())
+
+    def close(self) -> None:
+        """End the command and wait for it."""
+        self.socket.close()
+        self._process.terminate()
+        try:
+            self._process.wait(CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
 class Connection:
     """An open connection. Close it, or use it in a `with` block. One command at a time."""
 
-    def __init__(self, client: paramiko.SSHClient, address: Address) -> None:
+    def __init__(self, client: paramiko.SSHClient, address: Address, proxy: _Proxy | None = None) -> None:
         self._client = client
+        self._proxy = proxy
         self._sftp: paramiko.SFTPClient | None = None
         self.address = address
 
@@ -112,6 +144,7 @@ class Connection:
         """
         config = read_config(config_path or Path.home() / ".ssh" / "config")
         address = address_of(text, config=config, user=getuser())
+        proxy = None if address.proxy is None else _Proxy(address.proxy)
         client = paramiko.SSHClient()
         client.set_missing_host_key_policy(_RefuseUnknown())
         for name in (str(_SYSTEM_KNOWN_HOSTS), *address.known_hosts):
@@ -127,18 +160,20 @@ class Connection:
                 timeout=CONNECT_SECONDS,
                 banner_timeout=CONNECT_SECONDS,
                 auth_timeout=CONNECT_SECONDS,
-                sock=None if address.proxy is None else _proxy(address.proxy),
+                sock=None if proxy is None else proxy.socket,
             )
         except Exception as error:
             transport = client.get_transport()
             # paramiko raises what the last key file that it tried gave, which may be about that file's form
             greeted = transport is not None and transport.is_active()
             client.close()
+            if proxy is not None:
+                proxy.close()
             explained = _explained(error, address, greeted=greeted)
             if explained is None:
                 raise
             raise explained from error
-        return cls(client, address)
+        return cls(client, address, proxy)
 
     def __enter__(self) -> Connection:
         return self
@@ -149,6 +184,8 @@ class Connection:
     def close(self) -> None:
         """Close it; a second call does nothing."""
         self._client.close()
+        if self._proxy is not None:
+            self._proxy.close()
 
     def run(self, argv: Sequence[str], *, stdin: str | bytes = "") -> Result:
         """Run a program; every argument is quoted, none reaches a shell as words. Raises Unreachable."""
@@ -204,10 +241,6 @@ class Connection:
             raise Unreachable(f"{doing} on {self.address}: no answer within {COMMAND_SECONDS:.0f} s") from error
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise Unreachable(f"{doing} on {self.address}: {error or type(error).__name__}; try again") from error
-
-
-def _proxy(command: str) -> paramiko.ProxyCommand:
-    return paramiko.ProxyCommand(command)
 
 
 def _explained(error: Exception, address: Address, *, greeted: bool) -> DureError | None:

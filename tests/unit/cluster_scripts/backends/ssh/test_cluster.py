@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import cast
 
 import pytest
 
+from cluster_scripts.backends.ssh.cluster import _PROBE as PROBE_SCRIPT
 from cluster_scripts.backends.ssh.cluster import SshCluster, login_of, queues_of
 from cluster_scripts.backends.ssh.connection import Address, Connection, Result
 from cluster_scripts.jobs.errors import (
@@ -93,6 +95,15 @@ def test_the_login_shell_is_read_past_what_it_prints() -> None:
     assert (login.home, login.path, login.slurm_conf) == ("/home/kim", "/opt/slurm/bin:/usr/bin", "/etc/slurm.conf")
     assert (login.user, login.host) == ("kim", "login1")
     assert "SLURM_CONF=/etc/slurm.conf" in login.environment()
+
+
+def test_the_probe_is_what_is_read_back() -> None:
+    environment = {"HOME": "/home/kim", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(["bash", "-c", PROBE_SCRIPT], env=environment, capture_output=True, text=True, check=True)
+    login = login_of("motd\n" + done.stdout)
+    assert (login.home, login.path, login.slurm_conf) == ("/home/kim", "/usr/bin:/bin", "")
+    assert login.user
+    assert login.host
 
 
 @pytest.mark.parametrize("text", ["", "This account is closed.\n", "\ndure-login:\n\n\n\n\n"])

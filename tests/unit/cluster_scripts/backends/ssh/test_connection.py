@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,6 +126,30 @@ def test_a_known_host_lets_us_run_programs(server: SshServer, config: Path, tmp_
         assert (failed.code, failed.stderr) == (7, "why\n")
 
 
+def test_a_proxy_command_carries_the_connection_and_ends_with_it(
+    server: SshServer, config: Path, tmp_path: Path
+) -> None:
+    know(tmp_path, server.port, server.host_key)
+    relay = (
+        "import os, select, socket, sys\n"
+        "open(sys.argv[3], 'w').write(str(os.getpid()))\n"
+        "s = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n"
+        "while True:\n"
+        "    for ready in select.select([0, s], [], [])[0]:\n"
+        "        part = os.read(0, 65536) if ready == 0 else s.recv(65536)\n"
+        "        if not part: sys.exit()\n"
+        "        s.sendall(part) if ready == 0 else os.write(1, part)\n"
+    )
+    (tmp_path / "relay.py").write_text(relay)
+    line = f"  ProxyCommand {sys.executable} {tmp_path}/relay.py %h %p {tmp_path}/pid\n"
+    config.write_text(config.read_text() + line)
+    with Connection.open("cluster", config_path=config) as connection:
+        assert connection.run(["echo", "through"]).stdout == "through\n"
+        pid = int((tmp_path / "pid").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
 def test_an_unknown_host_is_refused_with_its_fingerprint(server: SshServer, config: Path) -> None:
     with pytest.raises(Refused) as refused:
         Connection.open("cluster", config_path=config)
@@ -148,6 +174,19 @@ def test_a_host_that_does_not_answer_is_unreachable(tmp_path: Path) -> None:
         port = other.getsockname()[1]
     with pytest.raises(Unreachable, match="is sshd up"):
         Connection.open(f"kim@127.0.0.1:{port}", config_path=tmp_path / "none")
+
+
+def test_a_host_that_is_no_ssh_server_is_one_line_of_error(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        closer = threading.Thread(target=lambda: other.accept()[0].close())
+        closer.start()
+        program = "import sys; from cluster_scripts.cli.main import main; sys.exit(main(sys.argv[1:]))"
+        words = ["jobs", "--ssh", f"kim@127.0.0.1:{other.getsockname()[1]}"]
+        done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
+        closer.join()
+    assert done.returncode == 3
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("dure: kim@127.0.0.1")
 
 
 def lookup(text: str, config: str = "") -> Address:
