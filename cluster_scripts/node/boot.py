@@ -78,7 +78,7 @@ class Boot:
         else:
             self._node(facts)
         with self.log.step("agent"):
-            self._start("dure-agent")
+            self._start("dure-agent", again=True)
         if self.identity.role == HEAD:
             with self.log.step("compile"):
                 # Slurm's user runs a program for every job and can't keep its bytecode
@@ -89,14 +89,14 @@ class Boot:
             accounts.make_shared_folders(self.system, facts)
         with self.log.step("configuration"):
             self._know(self.identity)
-            for name, content in config.files(facts).items():
-                self.system.write(f"/etc/slurm/{name}", content)
+            changed = [self._write_changed(f"/etc/slurm/{name}", text) for name, text in config.files(facts).items()]
         with self.log.step("slurmctld"):
-            self._start("dure-slurmctld")
+            # running jobs do not notice: slurmctld keeps its state, and slurmd waits for it
+            self._start("dure-slurmctld", again=any(changed))
             slurm = Slurm(self.system)
             self.system.until("slurmctld answers", slurm.answers, seconds=DAEMON_SECONDS)
         with self.log.step("keeper"):
-            self._start("dure-keeper")
+            self._start("dure-keeper", again=True)
 
     def _node(self, facts: Facts) -> None:
         with self.log.step("launch"):
@@ -169,8 +169,18 @@ class Boot:
     def _know(self, identity: Identity) -> None:
         self.system.write(FILE, identity.to_json())
 
-    def _start(self, unit: str) -> None:
-        self.system.check(["systemctl", "start", f"{unit}.service"], timeout=DAEMON_SECONDS)
+    def _write_changed(self, path: str, content: str) -> bool:
+        """Write a file unless it is so already; whether it was written."""
+        file = self.system.path(path)
+        if file.is_file() and file.read_text(encoding="utf-8") == content:
+            return False
+        self.system.write(path, content)
+        return True
+
+    def _start(self, unit: str, *, again: bool = False) -> None:
+        """Start a unit. again: if it runs, end it first, so that it takes a new toolkit or configuration."""
+        verb = "restart" if again else "start"
+        self.system.check(["systemctl", verb, f"{unit}.service"], timeout=DAEMON_SECONDS)
 
 
 def listens(address: str, port: int) -> bool:

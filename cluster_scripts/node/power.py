@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cluster_scripts.backends.aws.node_services import Instance, Launch
-from cluster_scripts.jobs.errors import DureError, NoCapacity, StepFailed, Throttled
+from cluster_scripts.jobs.errors import DureError, NoCapacity, StepFailed, Throttled, Unreachable
 from cluster_scripts.node import launches
 from cluster_scripts.node.slurm import Slurm
 from cluster_scripts.node.steps import StepLog
@@ -27,7 +27,7 @@ MARK = "dure: "
 NO_CAPACITY = MARK + "no capacity"
 MAX_REASON = 400
 
-#: Waits after RequestLimitExceeded, in seconds, beyond those of the AWS client itself.
+#: Waits after RequestLimitExceeded, or after no answer, in seconds.
 BACK_OFF: tuple[float, ...] = (5, 10, 20, 40, 60, 60, 60)
 #: How long EC2 may take until it shows what it has launched.
 SHOW_SECONDS = 60
@@ -170,8 +170,9 @@ class Power:
         for wait in BACK_OFF:
             try:
                 return self.services.launch(wish)
-            except Throttled as error:
-                self.log.note(f"EC2 limits the rate of requests, next try in {wait:.0f} s", str(error), ok=False)
+            except (Throttled, Unreachable) as error:
+                # the token makes sure that a launch whose answer was lost is not made twice
+                self.log.note(f"EC2 does not take the launch now, next try in {wait:.0f} s", str(error), ok=False)
                 self.clock.sleep(wait)
         return self.services.launch(wish)
 

@@ -14,11 +14,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from cluster_scripts.jobs.errors import DureError, InvalidArgument, InvalidSpec, NoSuchQueue
+from cluster_scripts.jobs.model import PENDING, Job
 from cluster_scripts.jobs.spec import JOB_ID, MAX_TEXT, JobSpec
 from cluster_scripts.node import code
 from cluster_scripts.node.accounts import JOB_USER
@@ -29,6 +30,9 @@ from infra.config.facts import Facts
 SPEC_KEY = re.compile(r"\.dure/specs/[A-Za-z0-9-]{1,100}\.json", re.ASCII)
 #: SSM keeps 24,000 characters of a command's output.
 MAX_ANSWER = 20_000
+
+#: States of a node that is on its way out.
+GOING = frozenset({"powering_down", "power_down"})
 
 Answer = dict[str, Any]
 
@@ -72,8 +76,8 @@ class Server:
         """What a verb answers. InvalidArgument for an unknown verb or an argument of another form."""
         verbs: dict[str, tuple[re.Pattern[str], Callable[[str], Answer]]] = {
             "submit": (SPEC_KEY, self._submit),
-            "jobs": (re.compile(""), lambda _: {"jobs": [job.to_json() for job in self.slurm.jobs()]}),
-            "show": (JOB_ID, lambda id: {"job": self.slurm.job(id).to_json()}),
+            "jobs": (re.compile(""), lambda _: {"jobs": [job.to_json() for job in self._told(self.slurm.jobs())]}),
+            "show": (JOB_ID, lambda id: {"job": self._told([self.slurm.job(id)])[0].to_json()}),
             "cancel": (JOB_ID, self._cancel),
             "nodes": (re.compile(""), lambda _: {"nodes": [node.to_json() for node in self.slurm.nodes()]}),
         }
@@ -83,6 +87,15 @@ class Server:
         if not form.fullmatch(argument):
             raise InvalidArgument(f"{verb}: the argument {argument[:80]!r} is not of the form {form.pattern!r}")
         return act(argument)
+
+    def _told(self, jobs: list[Job]) -> list[Job]:
+        """The jobs, with a reason that says more where a job waits for nodes that are on their way out."""
+        if not any(_waits_for_nodes(job) for job in jobs):
+            return jobs
+        going = {node.queue for node in self.slurm.bare_nodes() if node.state in GOING}
+        seconds = self.facts.slurm.suspend_timeout_seconds
+        reason = f"waits for nodes: those that are being given back can be used again within {seconds} s"
+        return [replace(job, reason=reason) if _waits_for_nodes(job) and job.queue in going else job for job in jobs]
 
     def _cancel(self, id: str) -> Answer:
         self.slurm.cancel(id)
@@ -121,6 +134,13 @@ class Server:
                 f"tasks_per_node: found {spec.tasks_per_node}, {queue.instance_type} has {queue.cpus} CPUs"
             )
         return queue.gpus
+
+
+def _waits_for_nodes(job: Job) -> bool:
+    """Whether Slurm's word for why a job waits means no more than "there is no node for it"."""
+    return job.state == PENDING and job.reason.startswith(
+        ("Nodes required for job are DOWN", "ReqNodeNotAvail", "Resources")
+    )
 
 
 def _line(value: Any) -> str:

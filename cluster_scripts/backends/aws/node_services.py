@@ -11,16 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from cluster_scripts.backends.aws.errors import code_of, translated, translating
-from cluster_scripts.backends.aws.session import Aws, open_session
+from cluster_scripts.backends.aws.session import CONFIG, Aws, open_session
 from cluster_scripts.jobs.errors import InvalidCode, NoCapacity, NoSuchCluster
 
 if TYPE_CHECKING:
+    from botocore.config import _RetryDict
+    from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.literals import InstanceTypeType
     from mypy_boto3_ec2.type_defs import InstanceTypeDef, TagTypeDef
 
@@ -33,6 +37,7 @@ _LIVE = ["pending", "running"]
 DESCRIBE_BATCH = 500
 TERMINATE_BATCH = 500
 _CHUNK = 1 << 20
+_ONCE: _RetryDict = {"mode": "standard", "total_max_attempts": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +80,12 @@ class NodeServices:
     def open(cls, *, region: str) -> NodeServices:
         """Makes no call. The machine's own role and boto3's own configuration say how to reach AWS."""
         return cls(open_session(region))
+
+    @cached_property
+    def _launching(self) -> EC2Client:
+        """EC2 says "no capacity" with status 500, which botocore would try again for half a minute: the caller tries
+        again."""
+        return self.aws.session.client("ec2", region_name=self.aws.region, config=CONFIG.merge(Config(retries=_ONCE)))
 
     def parameter(self, name: str) -> str:
         """The value of an SSM parameter. NoSuchCluster when there is none."""
@@ -125,7 +136,7 @@ class NodeServices:
         """Launch exactly `count` instances, or none: their ids. NoCapacity when the zone has not so many."""
         doing = f"launching {wish.count} x {wish.instance_type} from {wish.template_id} version {wish.template_version}"
         try:
-            answer = self.aws.ec2.run_instances(
+            answer = self._launching.run_instances(
                 LaunchTemplate={"LaunchTemplateId": wish.template_id, "Version": wish.template_version},
                 InstanceType=cast("InstanceTypeType", wish.instance_type),
                 MinCount=wish.count,
