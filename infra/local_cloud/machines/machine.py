@@ -38,7 +38,7 @@ class Machine:
         self._find_mount, self._log = find_mount, log
         self._process: Process | None = None
         self._lock = threading.Lock()
-        self._up, self._dead = threading.Event(), threading.Event()
+        self._settled, self._dead = threading.Event(), threading.Event()  # settled: up, or dead
         self._runs: dict[int, Future[channel.Message]] = {}
         self._next_run = 0
 
@@ -70,7 +70,7 @@ class Machine:
             raise MachineError(f"{spec.instance_id} did not boot: {error}") from error
         self.boot_seconds = time.monotonic() - began
         self.state = "running"
-        self._up.set()
+        self._settled.set()
 
     def listen(self) -> None:
         """Serve what pid 1 says until it is dead."""
@@ -120,7 +120,7 @@ class Machine:
             process.send({"kind": "stop"})
         except OSError:
             process.kill()
-        if not self._dead.wait(STOP_WITHIN if self._up.is_set() else 0.0):
+        if not self._dead.wait(STOP_WITHIN if self._settled.is_set() else 0.0):
             process.kill()
             self._dead.wait(10)
 
@@ -136,7 +136,7 @@ class Machine:
             self._dead.wait(10)
 
     def _when_up(self) -> Process:
-        if not self._up.wait(UP_WITHIN) or self._process is None or self._dead.is_set():
+        if not self._settled.wait(UP_WITHIN) or self._process is None or self._dead.is_set():
             raise MachineError(
                 f"{self.spec.instance_id} is not up: it is {self.state}; see {self.folder / 'console.log'}"
             )
@@ -170,6 +170,7 @@ class Machine:
     def _finish(self) -> None:
         self.state = "stopped"
         self._dead.set()
+        self._settled.set()
         with self._lock:
             left, self._runs = self._runs, {}
         for future in left.values():
