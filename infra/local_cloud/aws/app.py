@@ -29,6 +29,7 @@ PREPARATIONS = {
     ("ec2", "DeleteVpc"): network.refuse_used_vpc,
 }
 OBSERVERS = {
+    ("ec2", "DeleteVpcEndpoints"): interfaces.forget_deleted_endpoints,
     ("ec2", "CreateVpcEndpoint"): interfaces.own_endpoint_interfaces,
     ("s3", "PutObject"): s3.object_written,
     ("s3", "CopyObject"): s3.object_written,

@@ -9,62 +9,69 @@ from __future__ import annotations
 STOCK: dict[str, frozenset[str]] = {
     service: frozenset(operations.split())
     for service, operations in {
-        "cloudwatch": "PutMetricData GetMetricData GetMetricStatistics ListMetrics PutMetricAlarm DescribeAlarms DeleteAlarms"
-        " SetAlarmState PutDashboard GetDashboard ListDashboards DeleteDashboards TagResource ListTagsForResource",
-        "ec2": "CreateVpc DescribeVpcs DeleteVpc ModifyVpcAttribute DescribeVpcAttribute CreateSubnet DescribeSubnets"
-        " DeleteSubnet ModifySubnetAttribute CreateRouteTable DescribeRouteTables DeleteRouteTable AssociateRouteTable"
-        " DisassociateRouteTable CreateRoute DeleteRoute CreateInternetGateway DescribeInternetGateways"
-        " DeleteInternetGateway AttachInternetGateway DetachInternetGateway CreateNatGateway DescribeNatGateways"
-        " DeleteNatGateway AllocateAddress DescribeAddresses ReleaseAddress CreateVpcEndpoint DescribeVpcEndpoints DeleteVpcEndpoints ModifyVpcEndpoint"
-        " CreateSecurityGroup DescribeSecurityGroups DeleteSecurityGroup DescribeSecurityGroupRules"
-        " AuthorizeSecurityGroupIngress AuthorizeSecurityGroupEgress RevokeSecurityGroupIngress"
-        " RevokeSecurityGroupEgress DescribeNetworkAcls DescribeNetworkInterfaces CreateFlowLogs DescribeFlowLogs"
-        " DeleteFlowLogs CreateLaunchTemplate CreateLaunchTemplateVersion DescribeLaunchTemplates"
-        " DescribeLaunchTemplateVersions DeleteLaunchTemplate ModifyLaunchTemplate DescribeInstances"
-        " DescribeInstanceStatus DescribeInstanceAttribute DescribeInstanceTypes DescribeInstanceTypeOfferings"
-        " DescribeIamInstanceProfileAssociations DescribeImages DescribeAvailabilityZones DescribeRegions CreateTags"
-        " DeleteTags DescribeTags CreateVolume DescribeVolumes DeleteVolume ModifyVolume AttachVolume DetachVolume"
-        " DescribePrefixLists DescribeManagedPrefixLists",
+        "cloudwatch": "PutMetricData GetMetricData GetMetricStatistics ListMetrics PutMetricAlarm DescribeAlarms"
+        " DeleteAlarms SetAlarmState PutDashboard GetDashboard ListDashboards DeleteDashboards TagResource"
+        " ListTagsForResource",
+        "ec2": "CreateVpc DescribeVpcs DeleteVpc ModifyVpcAttribute DescribeVpcAttribute CreateSubnet"
+        " DescribeSubnets DeleteSubnet ModifySubnetAttribute CreateRouteTable DescribeRouteTables"
+        " DeleteRouteTable AssociateRouteTable DisassociateRouteTable CreateRoute DeleteRoute"
+        " CreateInternetGateway DescribeInternetGateways DeleteInternetGateway AttachInternetGateway"
+        " DetachInternetGateway CreateNatGateway DescribeNatGateways DeleteNatGateway AllocateAddress"
+        " DescribeAddresses ReleaseAddress CreateVpcEndpoint DescribeVpcEndpoints DeleteVpcEndpoints"
+        " ModifyVpcEndpoint CreateSecurityGroup DescribeSecurityGroups DeleteSecurityGroup"
+        " DescribeSecurityGroupRules AuthorizeSecurityGroupIngress AuthorizeSecurityGroupEgress"
+        " RevokeSecurityGroupIngress RevokeSecurityGroupEgress DescribeNetworkAcls DescribeNetworkInterfaces"
+        " CreateFlowLogs DescribeFlowLogs DeleteFlowLogs CreateLaunchTemplate CreateLaunchTemplateVersion"
+        " DescribeLaunchTemplates DescribeLaunchTemplateVersions DeleteLaunchTemplate ModifyLaunchTemplate"
+        " DescribeInstances DescribeInstanceStatus DescribeInstanceAttribute DescribeInstanceTypes"
+        " DescribeInstanceTypeOfferings DescribeIamInstanceProfileAssociations DescribeImages"
+        " DescribeAvailabilityZones DescribeRegions CreateTags DeleteTags DescribeTags CreateVolume"
+        " DescribeVolumes DeleteVolume ModifyVolume AttachVolume DetachVolume DescribePrefixLists"
+        " DescribeManagedPrefixLists",
         "ecr": "CreateRepository DescribeRepositories DeleteRepository PutLifecyclePolicy GetLifecyclePolicy"
         " SetRepositoryPolicy GetRepositoryPolicy ListImages DescribeImages",
-        "iam": "CreateRole GetRole ListRoles UpdateRole DeleteRole UpdateAssumeRolePolicy TagRole UntagRole ListRoleTags"
-        " PutRolePolicy GetRolePolicy ListRolePolicies DeleteRolePolicy AttachRolePolicy DetachRolePolicy"
-        " ListAttachedRolePolicies CreatePolicy GetPolicy GetPolicyVersion ListPolicies DeletePolicy"
-        " CreateInstanceProfile GetInstanceProfile ListInstanceProfiles ListInstanceProfilesForRole"
-        " DeleteInstanceProfile AddRoleToInstanceProfile RemoveRoleFromInstanceProfile",
+        "iam": "CreateRole GetRole ListRoles UpdateRole DeleteRole UpdateAssumeRolePolicy TagRole UntagRole"
+        " ListRoleTags PutRolePolicy GetRolePolicy ListRolePolicies DeleteRolePolicy AttachRolePolicy"
+        " DetachRolePolicy ListAttachedRolePolicies CreatePolicy GetPolicy GetPolicyVersion ListPolicies"
+        " DeletePolicy CreateInstanceProfile GetInstanceProfile ListInstanceProfiles"
+        " ListInstanceProfilesForRole DeleteInstanceProfile AddRoleToInstanceProfile"
+        " RemoveRoleFromInstanceProfile",
         "kms": "CreateKey DescribeKey ListKeys ScheduleKeyDeletion EnableKeyRotation DisableKeyRotation"
-        " GetKeyRotationStatus PutKeyPolicy GetKeyPolicy UpdateKeyDescription CreateAlias UpdateAlias DeleteAlias"
-        " ListAliases",
-        "logs": "CreateLogGroup DescribeLogGroups DeleteLogGroup PutRetentionPolicy DeleteRetentionPolicy CreateLogStream"
-        " DescribeLogStreams DeleteLogStream PutLogEvents GetLogEvents FilterLogEvents TagResource ListTagsForResource",
-        "s3": "CreateBucket HeadBucket ListBuckets DeleteBucket GetBucketLocation GetBucketEncryption PutBucketEncryption"
-        " GetPublicAccessBlock PutPublicAccessBlock GetBucketVersioning PutBucketVersioning GetBucketPolicy"
-        " PutBucketPolicy DeleteBucketPolicy GetBucketTagging PutBucketTagging DeleteBucketTagging"
-        " GetBucketLifecycleConfiguration PutBucketLifecycleConfiguration GetBucketOwnershipControls"
-        " PutBucketOwnershipControls GetBucketLogging PutBucketLogging PutObject GetObject HeadObject CopyObject"
-        " DeleteObject DeleteObjects ListObjects ListObjectsV2 ListObjectVersions CreateMultipartUpload UploadPart"
-        " UploadPartCopy CompleteMultipartUpload AbortMultipartUpload ListMultipartUploads ListParts"
-        " GetObjectAttributes GetObjectTagging",
-        "secretsmanager": "CreateSecret DescribeSecret GetSecretValue PutSecretValue UpdateSecret DeleteSecret"
-        " ListSecrets GetRandomPassword PutResourcePolicy GetResourcePolicy DeleteResourcePolicy",
+        " GetKeyRotationStatus PutKeyPolicy GetKeyPolicy UpdateKeyDescription CreateAlias UpdateAlias"
+        " DeleteAlias ListAliases",
+        "logs": "CreateLogGroup DescribeLogGroups DeleteLogGroup PutRetentionPolicy DeleteRetentionPolicy"
+        " CreateLogStream DescribeLogStreams DeleteLogStream PutLogEvents GetLogEvents FilterLogEvents"
+        " TagResource ListTagsForResource",
+        "s3": "CreateBucket HeadBucket ListBuckets DeleteBucket GetBucketLocation GetBucketEncryption"
+        " PutBucketEncryption GetPublicAccessBlock PutPublicAccessBlock GetBucketVersioning"
+        " PutBucketVersioning GetBucketPolicy PutBucketPolicy DeleteBucketPolicy GetBucketTagging"
+        " PutBucketTagging DeleteBucketTagging GetBucketLifecycleConfiguration PutBucketLifecycleConfiguration"
+        " GetBucketOwnershipControls PutBucketOwnershipControls GetBucketLogging PutBucketLogging PutObject"
+        " GetObject HeadObject CopyObject DeleteObject DeleteObjects ListObjects ListObjectsV2"
+        " ListObjectVersions CreateMultipartUpload UploadPart UploadPartCopy CompleteMultipartUpload"
+        " AbortMultipartUpload ListMultipartUploads ListParts GetObjectAttributes GetObjectTagging",
+        "secretsmanager": "CreateSecret DescribeSecret GetSecretValue PutSecretValue UpdateSecret"
+        " DeleteSecret ListSecrets"
+        " GetRandomPassword PutResourcePolicy GetResourcePolicy DeleteResourcePolicy",
         "sns": "CreateTopic ListTopics DeleteTopic GetTopicAttributes SetTopicAttributes Subscribe Unsubscribe"
         " ListSubscriptionsByTopic",
         "ssm": "PutParameter GetParameter GetParameters GetParametersByPath DescribeParameters DeleteParameter"
-        " DeleteParameters CreateDocument UpdateDocument UpdateDocumentDefaultVersion GetDocument DescribeDocument"
-        " ListDocuments DeleteDocument AddTagsToResource ListTagsForResource",
+        " DeleteParameters CreateDocument UpdateDocument UpdateDocumentDefaultVersion GetDocument"
+        " DescribeDocument ListDocuments DeleteDocument AddTagsToResource ListTagsForResource",
         "sts": "GetCallerIdentity AssumeRole",
     }.items()
 }
 
 # What a service does here that it does not do, or does otherwise, on AWS. Shown in the coverage page.
 LIMITS: dict[str, str] = {
-    "cloudformation": "resources are made one after the other; no nested stacks, macros, imports, custom resources or drift",
+    "cloudformation": "resources are made one after the other; no nested stacks, macros, imports, custom resources"
+    " or drift",
     "cloudwatch": "alarms are stored, not evaluated; metrics live in memory; no expressions beyond moto's",
     "ec2": "no stop, start or reboot: a machine's disk does not outlive it; no fleets; security groups and routes are"
     " stored, not enforced; volumes are records",
     "ecr": "repositories are records, there is no registry behind them",
-    "fsx": "contents are imported at once, not at first read; no HSM states, backups or quotas; one region's file systems"
-    " share one watcher",
+    "fsx": "contents are imported at once, not at first read; no HSM states, backups or quotas; a file that one file"
+    " system exports does not reach another on the same prefix",
     "iam": "policies are stored, not enforced",
     "kms": "keys encrypt nothing",
     "logs": "groups live in memory; retention is stored, not applied",

@@ -14,11 +14,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+from moto.core.exceptions import ServiceException
+
 from infra.local_cloud.aws import protocol
 from infra.local_cloud.aws.cloud import Cloud
 from infra.local_cloud.aws.errors import AwsError, NotModelled
 from infra.local_cloud.aws.operations import Call, Operations
-from moto.core.exceptions import ServiceException
 
 StartResponse = Callable[..., Any]
 Wsgi = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]

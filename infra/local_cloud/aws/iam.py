@@ -9,10 +9,11 @@ import functools
 import json
 from typing import Any
 
-from infra.local_cloud.aws.cloud import ACCOUNT, PARTITION, Cloud
-from infra.local_cloud.aws.operations import Call
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.iam.models import AWSManagedPolicy, iam_backends
+
+from infra.local_cloud.aws.cloud import ACCOUNT, PARTITION, Cloud
+from infra.local_cloud.aws.operations import Call
 
 _PREFIX = f"arn:{PARTITION}:iam::aws:policy/"
 

@@ -18,7 +18,9 @@ from botocore.config import Config
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 ACCESS_KEY = "LKIADURELOCALCLOUD00"  # the local cloud's own hands; shows in the record of requests
-ENDPOINT = "http://127.0.0.1"  # never reached: `before-send` answers first; an address, so that S3 keeps buckets in paths
+ENDPOINT = (
+    "http://127.0.0.1"  # never reached: `before-send` answers first; an address, so that S3 keeps buckets in paths
+)
 _HIDDEN = {"transfer-encoding", "expect"}
 
 

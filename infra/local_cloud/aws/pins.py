@@ -30,7 +30,7 @@ LEANED_ON = {
     "moto.ec2.models.elastic_network_interfaces:NetworkInterface.attachment": "69f57edc187a489f",
     "moto.ec2.models.elastic_network_interfaces:Attachment": "ba7e795480376174",
     "moto.ec2.models.subnets:Subnet.get_available_subnet_ip": "9d5b47095a216d11",
-    "moto.ec2.models.iam_instance_profile:IamInstanceProfileAssociationBackend.associate_iam_instance_profile": "8ddefcf68af00021",
+    "moto.ec2.models.iam_instance_profile:IamInstanceProfileAssociationBackend": "43f96a0037aa9a8a",
     "moto.ec2.utils:filter_iam_instance_profiles": "f9739541a60be6f2",
     "moto.ec2.models.amis:AmiBackend.register_image": "8867543cb050a9de",
     # AWS's own policies, one by one

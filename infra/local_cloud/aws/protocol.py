@@ -14,10 +14,11 @@ from xml.sax.saxutils import escape
 from botocore.validate import ParamValidator
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import Request, determine_request_protocol
-from moto.core.routing import NotFound, get_service_router
+from moto.core.routing import get_service_router
 from moto.core.serialize import XFormedAttributePicker, get_serializer_class
 from moto.core.utils import get_service_model
 from moto.ec2.responses import EC2Response
+from werkzeug.exceptions import NotFound
 
 from infra.local_cloud.aws.errors import AwsError
 

@@ -6,12 +6,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from moto.iam.access_control import IAMPolicy, PermissionResult
+from moto.s3.models import FakeBucket
+
 from infra.local_cloud.aws.cloud import Cloud
 from infra.local_cloud.aws.fsx import sync
 from infra.local_cloud.aws.loopback import ACCESS_KEY
 from infra.local_cloud.aws.operations import Call
-from moto.iam.access_control import IAMPolicy, PermissionResult
-from moto.s3.models import FakeBucket
 
 # What these keys are for every request here. The local cloud speaks plain HTTP on this machine only and answers
 # for TLS, as it answers for everything else of AWS's edge.

@@ -14,7 +14,7 @@ from infra.local_cloud.aws.errors import AwsError
 
 GONE = "DELETE_COMPLETE"
 # A stack in one of these may be updated; in any other only deleted (or it is at work).
-UPDATABLE = frozenset("CREATE_COMPLETE UPDATE_COMPLETE UPDATE_ROLLBACK_COMPLETE IMPORT_COMPLETE".split())
+UPDATABLE = frozenset(["CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE"])
 
 
 def now() -> datetime:

@@ -18,7 +18,18 @@ NO_VALUE = object()
 _SUB = re.compile(r"\$\{(!?)([^}]+)\}")
 _DYNAMIC = re.compile(r"\{\{resolve:([a-z-]+):([^}]+)\}\}")
 _SECTIONS = frozenset(
-    "AWSTemplateFormatVersion Description Metadata Parameters Mappings Conditions Rules Resources Outputs Transform".split()
+    [
+        "AWSTemplateFormatVersion",
+        "Description",
+        "Metadata",
+        "Parameters",
+        "Mappings",
+        "Conditions",
+        "Rules",
+        "Resources",
+        "Outputs",
+        "Transform",
+    ]
 )
 
 
@@ -56,7 +67,7 @@ _Loader.add_multi_constructor("!", _short_tag)
 def load(text: str) -> dict[str, Any]:
     """Parse a template's text. Raises ValidationError when it is not one."""
     try:
-        found = json.loads(text) if text.lstrip().startswith("{") else yaml.load(text, _Loader)  # noqa: S506
+        found = json.loads(text) if text.lstrip().startswith("{") else yaml.load(text, _Loader)
     except (ValueError, yaml.YAMLError) as error:
         raise invalid(f"Template format error: {error}") from error
     if not isinstance(found, dict) or not isinstance(found.get("Resources"), dict) or not found["Resources"]:

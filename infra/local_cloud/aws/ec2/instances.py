@@ -7,16 +7,26 @@ import threading
 import time
 from typing import Any
 
-from infra.local_cloud.aws.cloud import Cloud
-from infra.local_cloud.aws.ec2 import interfaces, launch, metadata, placement
-from infra.local_cloud.aws.ec2.table import OPERATIONS, Ec2State, Faults, Launched, backend, decode_user_data, dry_run, tags_of
-from infra.local_cloud.aws.errors import AwsError
-from infra.local_cloud.aws.operations import Answer, Call
-from infra.local_cloud.machines.api import MachineSpec
 from moto.core.types import Base64EncodedString
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import Instance, InstanceState, StateReason
 from moto.ec2.utils import filter_iam_instance_profiles
+
+from infra.local_cloud.aws.cloud import Cloud
+from infra.local_cloud.aws.ec2 import interfaces, launch, metadata, placement
+from infra.local_cloud.aws.ec2.table import (
+    OPERATIONS,
+    Ec2State,
+    Faults,
+    Launched,
+    backend,
+    decode_user_data,
+    dry_run,
+    tags_of,
+)
+from infra.local_cloud.aws.errors import AwsError
+from infra.local_cloud.aws.operations import Answer, Call
+from infra.local_cloud.machines.api import MachineSpec
 
 STATE_CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 _GONE = frozenset({"shutting-down", "terminated"})
@@ -124,7 +134,9 @@ def _count(cloud: Cloud, ec2: Any, data: dict[str, Any], specs: list[dict[str, A
     return capacity
 
 
-def _make(cloud: Cloud, region: str, data: dict[str, Any], version: Any, specs: list[dict[str, Any]], count: int) -> Any:
+def _make(
+    cloud: Cloud, region: str, data: dict[str, Any], version: Any, specs: list[dict[str, Any]], count: int
+) -> Any:
     """Make moto's instances, each on interfaces of ours. All or none."""
     ec2 = backend(region)
     made: list[list[Any]] = []
@@ -274,14 +286,17 @@ def terminate_instances(cloud: Cloud, call: Call) -> Answer:
     if protected:
         raise AwsError(
             "OperationNotPermitted",
-            f"The instance '{protected[0]}' may not be terminated. Modify its 'disableApiTermination' instance attribute.",
+            f"The instance '{protected[0]}' may not be terminated. Modify its 'disableApiTermination' instance"
+            " attribute.",
         )
     dry_run(call.params)
     rows = []
     for instance in instances:
         before = {"Code": instance.state_code, "Name": instance.state}
         if instance.state not in _GONE:
-            begin_termination(cloud, call.region, instance, reason="Client.UserInitiatedShutdown: User initiated shutdown")
+            begin_termination(
+                cloud, call.region, instance, reason="Client.UserInitiatedShutdown: User initiated shutdown"
+            )
         after = {"Code": instance.state_code, "Name": instance.state}
         rows.append({"InstanceId": instance.id, "CurrentState": after, "PreviousState": before})
     return {"TerminatingInstances": rows}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
+from moto.ec2.models.elastic_network_interfaces import Attachment, NetworkInterface
+
 from infra.local_cloud.aws.cloud import Cloud
 from infra.local_cloud.aws.ec2.table import OPERATIONS, Ec2State, backend, dry_run, tags_of
 from infra.local_cloud.aws.errors import AwsError
 from infra.local_cloud.aws.operations import Answer, Call
-from moto.ec2.models.elastic_network_interfaces import Attachment, NetworkInterface
 
 KINDS = frozenset({"interface", "efa", "efa-only"})
 _RESERVED = 4  # the subnet's address, its router, its name server, one kept by AWS; the broadcast address too
@@ -65,7 +66,9 @@ def make(region: str, spec: dict[str, Any], tags: dict[str, str]) -> CardInterfa
     ec2 = backend(region)
     kind = spec.get("InterfaceType") or "interface"
     if kind not in KINDS:
-        raise AwsError("InvalidParameterValue", f"Invalid value '{kind}' for InterfaceType, allowed: {', '.join(sorted(KINDS))}")
+        raise AwsError(
+            "InvalidParameterValue", f"Invalid value '{kind}' for InterfaceType, allowed: {', '.join(sorted(KINDS))}"
+        )
     subnet = ec2.get_subnet(spec["SubnetId"])
     groups = list(spec.get("Groups") or [])
     for group in groups:
@@ -73,8 +76,10 @@ def make(region: str, spec: dict[str, Any], tags: dict[str, str]) -> CardInterfa
         if found is None:
             raise AwsError("InvalidGroup.NotFound", f"The security group '{group}' does not exist")
         if found.vpc_id != subnet.vpc_id:
-            raise AwsError("InvalidParameterValue", f"Security group {group} and subnet {subnet.id} belong to different networks.")
-    made = CardInterface(
+            raise AwsError(
+                "InvalidParameterValue", f"Security group {group} and subnet {subnet.id} belong to different networks."
+            )
+    made = CardInterface(  # type: ignore[abstract]  # moto never implements them for interfaces either
         ec2,
         subnet,
         find_address(ec2, subnet, spec.get("PrivateIpAddress")),
@@ -104,11 +109,22 @@ def own_endpoint_interfaces(cloud: Cloud, call: Call) -> None:
                 if foreign is None or isinstance(foreign, CardInterface):
                     continue
                 del ec2.enis[identity]
-                spec = {"SubnetId": foreign.subnet.id, "Groups": endpoint.security_group_ids, "DeleteOnTermination": False}
+                spec = {
+                    "SubnetId": foreign.subnet.id,
+                    "Groups": endpoint.security_group_ids,
+                    "DeleteOnTermination": False,
+                }
                 made = make(call.region, {**spec, "Description": f"VPC Endpoint Interface {endpoint.id}"}, {})
                 del ec2.enis[made.id]
                 made.id, made.requester_managed, made.interface_type = identity, True, "vpc_endpoint"
                 ec2.enis[identity] = made
+
+
+def forget_deleted_endpoints(cloud: Cloud, call: Call) -> None:
+    """After DeleteVpcEndpoints: moto lists the deleted for ever."""
+    points = backend(call.region).vpc_end_points
+    for identity in [name for name, item in points.items() if item.state == "deleted"]:
+        del points[identity]
 
 
 @OPERATIONS.add("CreateNetworkInterface")

@@ -9,10 +9,36 @@ from infra.local_cloud.aws.errors import AwsError
 
 # What of a request, or of launch template data, we carry out or record. Anything else is refused, not dropped.
 HONOURED = frozenset(
-    "BlockDeviceMappings CapacityReservationSpecification ClientToken CpuOptions CreditSpecification DisableApiTermination"
-    " DryRun EbsOptimized IamInstanceProfile ImageId InstanceInitiatedShutdownBehavior InstanceMarketOptions InstanceType"
-    " LaunchTemplate MaintenanceOptions MaxCount MetadataOptions MinCount Monitoring NetworkInterfaces Placement"
-    " PrivateDnsNameOptions PrivateIpAddress SecurityGroupIds SubnetId TagSpecifications UserData EnclaveOptions".split()
+    [
+        "BlockDeviceMappings",
+        "CapacityReservationSpecification",
+        "ClientToken",
+        "CpuOptions",
+        "CreditSpecification",
+        "DisableApiTermination",
+        "DryRun",
+        "EbsOptimized",
+        "IamInstanceProfile",
+        "ImageId",
+        "InstanceInitiatedShutdownBehavior",
+        "InstanceMarketOptions",
+        "InstanceType",
+        "LaunchTemplate",
+        "MaintenanceOptions",
+        "MaxCount",
+        "MetadataOptions",
+        "MinCount",
+        "Monitoring",
+        "NetworkInterfaces",
+        "Placement",
+        "PrivateDnsNameOptions",
+        "PrivateIpAddress",
+        "SecurityGroupIds",
+        "SubnetId",
+        "TagSpecifications",
+        "UserData",
+        "EnclaveOptions",
+    ]
 )
 _MERGED = ("MetadataOptions", "Placement")
 
@@ -34,7 +60,9 @@ def effective(request: Mapping[str, Any], template: Mapping[str, Any] | None) ->
             data[key] = value
     if unknown := sorted(set(data) - HONOURED):
         raise AwsError(
-            "NotImplemented", f"RunInstances: the local cloud does not model {', '.join(unknown)} (EC2 does)", status=501
+            "NotImplemented",
+            f"RunInstances: the local cloud does not model {', '.join(unknown)} (EC2 does)",
+            status=501,
         )
     _check(data)
     return data
@@ -61,16 +89,24 @@ def _check(data: Mapping[str, Any]) -> None:
     for spec in interfaces:
         place = (int(spec.get("NetworkCardIndex", 0)), int(spec.get("DeviceIndex", 0)))
         if place in places:
-            raise AwsError("InvalidParameterValue", f"Two network interfaces at card {place[0]}, device index {place[1]}")
+            raise AwsError(
+                "InvalidParameterValue", f"Two network interfaces at card {place[0]}, device index {place[1]}"
+            )
         places.add(place)
     if interfaces and (0, 0) not in places:
-        raise AwsError("InvalidParameterCombination", "The primary network interface (card 0, device index 0) is missing")
-    if len(interfaces) > 1 and (any(s.get("NetworkInterfaceId") for s in interfaces) or high > 1) and any(
-        spec.get("AssociatePublicIpAddress") for spec in interfaces
+        raise AwsError(
+            "InvalidParameterCombination", "The primary network interface (card 0, device index 0) is missing"
+        )
+    if (
+        len(interfaces) > 1
+        and (any(s.get("NetworkInterfaceId") for s in interfaces) or high > 1)
+        and any(spec.get("AssociatePublicIpAddress") for spec in interfaces)
     ):
         raise AwsError("InvalidParameterCombination", "A public address needs a single network interface")
     if high > 1 and any(spec.get("NetworkInterfaceId") or spec.get("PrivateIpAddress") for spec in interfaces):
-        raise AwsError("InvalidParameterCombination", "An existing interface or a fixed address allows one instance only")
+        raise AwsError(
+            "InvalidParameterCombination", "An existing interface or a fixed address allows one instance only"
+        )
 
 
 def _merge_tags(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:

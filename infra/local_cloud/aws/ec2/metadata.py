@@ -94,7 +94,12 @@ def _role(cloud: Cloud, region: str, instance: Any, launched: Launched) -> dict[
                 "Expiration": _stamp(launched.expires),
             }
         )
-    info = {"Code": "Success", "LastUpdated": _stamp(now), "InstanceProfileArn": profile.arn, "InstanceProfileId": profile.id}
+    info = {
+        "Code": "Success",
+        "LastUpdated": _stamp(now),
+        "InstanceProfileArn": profile.arn,
+        "InstanceProfileId": profile.id,
+    }
     return {"iam/info": json.dumps(info), f"iam/security-credentials/{role.name}": launched.credentials}
 
 

@@ -72,8 +72,14 @@ def delete_placement_group(cloud: Cloud, call: Call) -> Answer:
     dry_run(call.params)
     name = call.params["GroupName"]
     find(cloud, call.region, name)
-    users = [i.id for i in backend(call.region).all_instances() if i.placement.group_name == name and i.state not in GONE_STATES]
+    users = [
+        i.id
+        for i in backend(call.region).all_instances()
+        if i.placement.group_name == name and i.state not in GONE_STATES
+    ]
     if users:
-        raise AwsError("InvalidPlacementGroup.InUse", f"The placement group {name} is in use and may not be deleted: {users}")
+        raise AwsError(
+            "InvalidPlacementGroup.InUse", f"The placement group {name} is in use and may not be deleted: {users}"
+        )
     del cloud.store(Ec2State, call.region).placement_groups[name]
     return {}

@@ -7,11 +7,12 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+from moto.ec2.models import ec2_backends
+
 from infra.local_cloud.aws import images
 from infra.local_cloud.aws.cloud import ACCOUNT, Cloud
 from infra.local_cloud.aws.errors import AwsError
 from infra.local_cloud.aws.operations import Call, Operations
-from moto.ec2.models import ec2_backends
 
 OPERATIONS = Operations("ec2")
 
@@ -85,5 +86,3 @@ def decode_user_data(encoded: object) -> bytes:
     if len(data) > 16 * 1024:
         raise AwsError("InvalidParameterValue", "User data is limited to 16384 bytes")
     return data
-
-

@@ -150,7 +150,12 @@ def _run_task(cloud: Cloud, region: str, task: dict[str, Any], associations: lis
         task |= {"Lifecycle": "FAILED", "FailureDetails": {"Message": str(error)}}
     task |= {
         "EndTime": now(),
-        "Status": {"TotalCount": done + failed, "SucceededCount": done, "FailedCount": failed, "LastUpdatedTime": now()},
+        "Status": {
+            "TotalCount": done + failed,
+            "SucceededCount": done,
+            "FailedCount": failed,
+            "LastUpdatedTime": now(),
+        },
     }
 
 

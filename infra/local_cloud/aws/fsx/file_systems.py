@@ -143,7 +143,8 @@ def _delete(cloud: Cloud, region: str, found: FileSystem) -> None:
 
 def _by_arn(cloud: Cloud, call: Call) -> dict[str, Any]:
     state, arn = cloud.store(FsxState, call.region), call.params["ResourceARN"]
-    views = [item.view for item in (*state.file_systems.values(), *state.associations.values())]
+    views: list[dict[str, Any]] = [item.view for item in state.file_systems.values()]
+    views += [item.view for item in state.associations.values()]
     for view in views:
         if view["ResourceARN"] == arn:
             return view
@@ -153,7 +154,9 @@ def _by_arn(cloud: Cloud, call: Call) -> dict[str, Any]:
 @OPERATIONS.add("TagResource")
 def tag_resource(cloud: Cloud, call: Call) -> Answer:
     view = _by_arn(cloud, call)
-    tags = {tag["Key"]: tag["Value"] for tag in view["Tags"]} | {tag["Key"]: tag["Value"] for tag in call.params["Tags"]}
+    tags = {tag["Key"]: tag["Value"] for tag in view["Tags"]} | {
+        tag["Key"]: tag["Value"] for tag in call.params["Tags"]
+    }
     view["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
     return {}
 

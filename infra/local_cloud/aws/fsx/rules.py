@@ -22,9 +22,20 @@ VERSIONS = {
 }
 MAX_ASSOCIATIONS = 8
 _CONFIGURATION = frozenset(
-    "DeploymentType PerUnitStorageThroughput DataCompressionType AutomaticBackupRetentionDays CopyTagsToBackups"
-    " DailyAutomaticBackupStartTime WeeklyMaintenanceStartTime DriveCacheType LogConfiguration EfaEnabled"
-    " MetadataConfiguration RootSquashConfiguration".split()
+    [
+        "DeploymentType",
+        "PerUnitStorageThroughput",
+        "DataCompressionType",
+        "AutomaticBackupRetentionDays",
+        "CopyTagsToBackups",
+        "DailyAutomaticBackupStartTime",
+        "WeeklyMaintenanceStartTime",
+        "DriveCacheType",
+        "LogConfiguration",
+        "EfaEnabled",
+        "MetadataConfiguration",
+        "RootSquashConfiguration",
+    ]
 )
 
 
@@ -39,7 +50,9 @@ def check_file_system(request: Mapping[str, Any]) -> None:
         raise AwsError("NotImplemented", f"the local cloud has no {request['FileSystemType']} file systems", status=501)
     configuration = request.get("LustreConfiguration", {})
     if unknown := sorted(set(configuration) - _CONFIGURATION):
-        raise AwsError("NotImplemented", f"the local cloud does not model LustreConfiguration's {', '.join(unknown)}", status=501)
+        raise AwsError(
+            "NotImplemented", f"the local cloud does not model LustreConfiguration's {', '.join(unknown)}", status=501
+        )
     kind = configuration.get("DeploymentType", "SCRATCH_1")
     if kind not in THROUGHPUT:
         raise bad(f"Invalid DeploymentType {kind}")
@@ -68,7 +81,9 @@ def check_capacity(kind: str, capacity: Any) -> None:
 def _check_throughput(kind: str, configuration: Mapping[str, Any]) -> None:
     given, allowed = configuration.get("PerUnitStorageThroughput"), THROUGHPUT[kind]
     if allowed and given not in allowed:
-        raise bad(f"Invalid PerUnitStorageThroughput {given} for {kind}, allowed: {', '.join(map(str, sorted(allowed)))}")
+        raise bad(
+            f"Invalid PerUnitStorageThroughput {given} for {kind}, allowed: {', '.join(map(str, sorted(allowed)))}"
+        )
     if not allowed and given is not None:
         raise bad(f"PerUnitStorageThroughput is not supported for {kind}")
 

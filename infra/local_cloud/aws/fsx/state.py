@@ -89,7 +89,9 @@ class FsxState:
     def association(self, identity: str) -> Association:
         """An association by id. Raises DataRepositoryAssociationNotFound."""
         if identity not in self.associations:
-            raise AwsError("DataRepositoryAssociationNotFound", f"Data repository association '{identity}' does not exist.")
+            raise AwsError(
+                "DataRepositoryAssociationNotFound", f"Data repository association '{identity}' does not exist."
+            )
         return self.associations[identity]
 
     def of(self, file_system_id: str) -> list[Association]:

@@ -128,7 +128,9 @@ def _remove_file(association: Association, relative: str) -> None:
 # ---- export
 
 
-def export_changes(cloud: Cloud, region: str, association: Association, *, settled: bool, everything: bool = False) -> int:
+def export_changes(
+    cloud: Cloud, region: str, association: Association, *, settled: bool, everything: bool = False
+) -> int:
     """Send what changed in the folder to the bucket; returns how many objects were written or deleted.
 
     `settled`: skip files that changed since the last scan. `everything`: an export task, whatever the policy says.
@@ -233,8 +235,6 @@ def _watch(cloud: Cloud, region: str) -> None:
                 if identity in state.associations:
                     association.view["FailureDetails"] = {"Message": f"{type(error).__name__}: {error}"}
                     cloud.record("export failed", association=identity, error=str(error))
-
-
 
 
 def objects_vanished(cloud: Cloud, region: str, bucket: str) -> None:

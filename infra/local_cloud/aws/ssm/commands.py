@@ -14,25 +14,35 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from moto.ssm.models import ssm_backends
+
 from infra.local_cloud.aws.cloud import ACCOUNT, Cloud
-from infra.local_cloud.aws.ec2.table import backend
 from infra.local_cloud.aws.errors import AwsError
 from infra.local_cloud.aws.operations import Answer, Call, Operations
-from infra.local_cloud.aws.ssm import documents
+from infra.local_cloud.aws.ssm import documents, targets
 from infra.local_cloud.machines.api import MachineError
-from moto.ssm.models import ssm_backends
 
 OPERATIONS = Operations("ssm")
 
-MAX_TARGETS = 50
 STDOUT_CHARACTERS = 24_000
 STDERR_CHARACTERS = 8_000
 LISTED_CHARACTERS = 2_500
 HIDDEN_SECONDS = 0.15  # how long GetCommandInvocation does not know a new invocation
 DELIVERY_SECONDS = 3600
 _HONOURED = frozenset(
-    "InstanceIds Targets DocumentName DocumentVersion DocumentHash DocumentHashType TimeoutSeconds Comment Parameters"
-    " MaxConcurrency MaxErrors".split()
+    [
+        "InstanceIds",
+        "Targets",
+        "DocumentName",
+        "DocumentVersion",
+        "DocumentHash",
+        "DocumentHashType",
+        "TimeoutSeconds",
+        "Comment",
+        "Parameters",
+        "MaxConcurrency",
+        "MaxErrors",
+    ]
 )
 _RUNNING = frozenset({"Pending", "InProgress", "Delayed", "Cancelling"})
 # Runs as the agent's child: leaves its process id where a cancellation finds it, then becomes the script.
@@ -92,49 +102,6 @@ class SsmState:
         return self.commands[identity]
 
 
-# ---- who can be told
-
-
-def managed(cloud: Cloud, region: str) -> dict[str, Any]:
-    """Instances whose agent answers: their machine runs and they have a role to talk to SSM with."""
-    ec2 = backend(region)
-    return {
-        instance.id: instance
-        for instance in ec2.all_instances()
-        if instance.state in ("pending", "running")
-        and cloud.machines.state(instance.id) == "running"
-        and instance.id in ec2.iam_instance_profile_associations
-    }
-
-
-def _targets(cloud: Cloud, call: Call) -> list[str]:
-    params, known = call.params, managed(cloud, call.region)
-    ids = list(params.get("InstanceIds", []))
-    if not ids and not params.get("Targets"):
-        raise AwsError("ValidationException", "Either InstanceIds or Targets is required")
-    if len(ids) > MAX_TARGETS:
-        raise AwsError("ValidationException", f"At most {MAX_TARGETS} instance ids, not {len(ids)}")
-    unknown = [identity for identity in ids if identity not in known]
-    if unknown:
-        raise AwsError("InvalidInstanceId", f"Instances [{unknown}] not in a valid state for account {ACCOUNT}")
-    wanted = params.get("Targets", [])
-    if wanted:
-        ids += [identity for identity, item in known.items() if identity not in ids and all(_matches(item, t) for t in wanted)]
-    return ids
-
-
-def _matches(instance: Any, target: dict[str, Any]) -> bool:
-    key, values = target["Key"], target["Values"]
-    tags = {tag["key"]: tag["value"] for tag in instance.get_tags()}
-    if key == "InstanceIds":
-        return instance.id in values
-    if key == "tag-key":
-        return any(value in tags for value in values)
-    if key.startswith("tag:"):
-        return tags.get(key[4:]) in values
-    raise AwsError("NotImplemented", f"the local cloud does not model targets by {key}", status=501)
-
-
 def _document(region: str, name: str, version: str | None) -> dict[str, Any]:
     if name.rsplit("/", 1)[-1] == "AWS-RunShellScript":
         return documents.RUN_SHELL_SCRIPT
@@ -142,7 +109,13 @@ def _document(region: str, name: str, version: str | None) -> dict[str, Any]:
     if name not in ssm._documents:
         raise AwsError("InvalidDocument", f"Document with name {name} does not exist.")
     found = ssm._documents[name]
-    wanted = found.default_version if version in (None, "$DEFAULT") else found.latest_version if version == "$LATEST" else version
+    wanted = (
+        found.default_version
+        if version in (None, "$DEFAULT")
+        else found.latest_version
+        if version == "$LATEST"
+        else version
+    )
     if wanted not in found.versions:
         raise AwsError("InvalidDocumentVersion", f"Document {name} has no version {version}")
     content = found.versions[wanted].content
@@ -158,12 +131,14 @@ def send_command(cloud: Cloud, call: Call) -> Answer:
     if (params.pop("CloudWatchOutputConfig", None) or {}).get("CloudWatchOutputEnabled"):
         raise AwsError("NotImplemented", "the local cloud does not model CloudWatchOutputConfig", status=501)
     if unknown := sorted(set(params) - _HONOURED):
-        raise AwsError("NotImplemented", f"SendCommand: the local cloud does not model {', '.join(unknown)}", status=501)
+        raise AwsError(
+            "NotImplemented", f"SendCommand: the local cloud does not model {', '.join(unknown)}", status=501
+        )
     document = _document(call.region, params["DocumentName"], params.get("DocumentVersion"))
     steps = documents.steps(document, documents.bind(document, params.get("Parameters", {})))
-    targets = _targets(cloud, call)
+    chosen = targets.chosen(cloud, call)
     visible = cloud.clock() + HIDDEN_SECONDS
-    command = Command(str(uuid.uuid4()), params, steps, {item: Invocation(item, visible) for item in targets})
+    command = Command(str(uuid.uuid4()), params, steps, {item: Invocation(item, visible) for item in chosen})
     cloud.store(SsmState, call.region).commands[command.id] = command
     for invocation in command.invocations.values():
         threading.Thread(target=_run, args=(cloud, call.region, command, invocation), daemon=True).start()
@@ -243,9 +218,15 @@ def cancel_command(cloud: Cloud, call: Call) -> Answer:
 @OPERATIONS.add("DescribeInstanceInformation")
 def describe_instance_information(cloud: Cloud, call: Call) -> Answer:
     rows = []
-    for identity, instance in managed(cloud, call.region).items():
+    for identity, instance in targets.managed(cloud, call.region).items():
         tags = {f"tag:{tag['key']}": tag["value"] for tag in instance.get_tags()}
-        facts = {**tags, "InstanceIds": identity, "PingStatus": "Online", "PlatformTypes": "Linux", "ResourceType": "EC2Instance"}
+        facts = {
+            **tags,
+            "InstanceIds": identity,
+            "PingStatus": "Online",
+            "PlatformTypes": "Linux",
+            "ResourceType": "EC2Instance",
+        }
         filters = [(f["Key"], f["Values"]) for f in call.params.get("Filters", [])]
         filters += [(f["key"], f["valueSet"]) for f in call.params.get("InstanceInformationFilterList", [])]
         if all(facts.get(key) in values for key, values in filters):

@@ -68,7 +68,9 @@ def load(text: str) -> dict[str, Any]:
     if not isinstance(found, dict) or not isinstance(found.get("mainSteps"), list):
         raise AwsError("InvalidDocumentContent", "A Command document has a schemaVersion and mainSteps")
     if str(found.get("schemaVersion")) not in ("2.0", "2.2"):
-        raise AwsError("InvalidDocumentContent", f"The local cloud runs schemaVersion 2.2, not {found.get('schemaVersion')}")
+        raise AwsError(
+            "InvalidDocumentContent", f"The local cloud runs schemaVersion 2.2, not {found.get('schemaVersion')}"
+        )
     return found
 
 
@@ -157,7 +159,9 @@ def _text(text: str, bound: Mapping[str, list[str]], by_environment: set[str]) -
         name = match[1]
         if name in by_environment:
             raise AwsError(
-                "NotImplemented", f"{{{{ {name} }}}} in a script although it is passed as SSM_{name}: not modelled", status=501
+                "NotImplemented",
+                f"{{{{ {name} }}}} in a script although it is passed as SSM_{name}: not modelled",
+                status=501,
             )
         if name not in bound:
             raise AwsError("InvalidDocumentContent", f"the document refers to {name}, which is no parameter of it")

@@ -101,7 +101,10 @@ def _run(properties: Properties, name: str) -> dict[str, Any]:
     request = pick(properties, _RUN)
     if "NetworkInterfaces" in request:
         request["NetworkInterfaces"] = [
-            {_INTERFACE_NAMES.get(key, key): int(value) if key == "DeviceIndex" else value for key, value in item.items()}
+            {
+                _INTERFACE_NAMES.get(key, key): int(value) if key == "DeviceIndex" else value
+                for key, value in item.items()
+            }
             for item in request["NetworkInterfaces"]
         ]
     if "UserData" in request:  # base64 in the template; botocore encodes what it is given

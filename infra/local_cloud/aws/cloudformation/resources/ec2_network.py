@@ -39,7 +39,9 @@ def only_tags(context: Context, made: Made, old: Properties, new: Properties) ->
     """An update for types whose tags alone can change in place; anything else is said, not dropped."""
     changed = {key for key in {*old, *new} if old.get(key) != new.get(key)} - {"Tags"}
     if changed:
-        raise AwsError("NotImplemented", f"the local cloud cannot change {', '.join(sorted(changed))} in place (AWS can)")
+        raise AwsError(
+            "NotImplemented", f"the local cloud cannot change {', '.join(sorted(changed))} in place (AWS can)"
+        )
     retag(context, made.physical_id, old, new)
     return made
 
@@ -55,7 +57,9 @@ def _vpc_attributes(context: Context, identity: str, properties: Properties) -> 
 
 def _create_vpc(context: Context, properties: Properties) -> Made:
     ec2 = context.client("ec2")
-    vpc = ec2.create_vpc(**pick(properties, "CidrBlock InstanceTenancy"), **tag_specs(context, "vpc", properties))["Vpc"]
+    vpc = ec2.create_vpc(**pick(properties, "CidrBlock InstanceTenancy"), **tag_specs(context, "vpc", properties))[
+        "Vpc"
+    ]
     identity = vpc["VpcId"]
     context.exists(identity)
     _vpc_attributes(context, identity, properties)
@@ -91,7 +95,8 @@ def _delete_vpc(context: Context, made: Made, properties: Properties) -> None:
 def _create_subnet(context: Context, properties: Properties) -> Made:
     ec2 = context.client("ec2")
     subnet = ec2.create_subnet(
-        **pick(properties, "VpcId CidrBlock AvailabilityZone AvailabilityZoneId"), **tag_specs(context, "subnet", properties)
+        **pick(properties, "VpcId CidrBlock AvailabilityZone AvailabilityZoneId"),
+        **tag_specs(context, "subnet", properties),
     )["Subnet"]
     _subnet_attributes(context, subnet["SubnetId"], properties)
     return Made(
@@ -218,7 +223,11 @@ def _create_endpoint(context: Context, properties: Properties) -> Made:
     entries = [f"{entry.get('HostedZoneId', '')}:{entry['DnsName']}" for entry in found.get("DnsEntries", [])]
     return Made(
         found["VpcEndpointId"],
-        {"Id": found["VpcEndpointId"], "DnsEntries": entries, "NetworkInterfaceIds": found.get("NetworkInterfaceIds", [])},
+        {
+            "Id": found["VpcEndpointId"],
+            "DnsEntries": entries,
+            "NetworkInterfaceIds": found.get("NetworkInterfaceIds", []),
+        },
     )
 
 
@@ -263,7 +272,12 @@ def register(registry: Registry) -> None:
         update=_update_subnet,
     )
     add("AWS::EC2::RouteTable", "VpcId Tags", create=_create_route_table, delete=_delete_route_table, update=only_tags)
-    add("AWS::EC2::SubnetRouteTableAssociation", "RouteTableId SubnetId", create=_create_association, delete=_delete_association)
+    add(
+        "AWS::EC2::SubnetRouteTableAssociation",
+        "RouteTableId SubnetId",
+        create=_create_association,
+        delete=_delete_association,
+    )
     add(
         "AWS::EC2::Route",
         "RouteTableId DestinationCidrBlock GatewayId NatGatewayId VpcEndpointId",
@@ -273,7 +287,13 @@ def register(registry: Registry) -> None:
     add("AWS::EC2::InternetGateway", "Tags", create=_create_gateway, delete=_delete_gateway, update=only_tags)
     add("AWS::EC2::VPCGatewayAttachment", "VpcId InternetGatewayId", create=_attach_gateway, delete=_detach_gateway)
     add("AWS::EC2::EIP", "Domain Tags", create=_create_address, delete=_delete_address)
-    add("AWS::EC2::NatGateway", "SubnetId AllocationId ConnectivityType Tags", create=_create_nat, delete=_delete_nat, update=only_tags)
+    add(
+        "AWS::EC2::NatGateway",
+        "SubnetId AllocationId ConnectivityType Tags",
+        create=_create_nat,
+        delete=_delete_nat,
+        update=only_tags,
+    )
     add(
         "AWS::EC2::VPCEndpoint",
         _ENDPOINT + " PolicyDocument Tags",

@@ -65,7 +65,10 @@ def _update_group(context: Context, made: Made, old: Properties, new: Properties
         for rule in old.get(key, []):
             if rule not in new.get(key, []):
                 revoke(GroupId=identity, IpPermissions=[permission(rule)])
-    fresh = {key: [r for r in new.get(key, []) if r not in old.get(key, [])] for key in ("SecurityGroupIngress", "SecurityGroupEgress")}
+    fresh = {
+        key: [r for r in new.get(key, []) if r not in old.get(key, [])]
+        for key in ("SecurityGroupIngress", "SecurityGroupEgress")
+    }
     _authorize(context, identity, fresh)
     retag(context, identity, old, new)
     return made

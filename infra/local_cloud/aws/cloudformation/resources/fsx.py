@@ -10,7 +10,10 @@ from infra.local_cloud.aws.cloudformation.resources.ec2_network import pick
 from infra.local_cloud.aws.errors import AwsError
 
 STABLE_SECONDS = 60.0
-_FILE_SYSTEM = "FileSystemType StorageCapacity StorageType SubnetIds SecurityGroupIds KmsKeyId FileSystemTypeVersion LustreConfiguration"
+_FILE_SYSTEM = (
+    "FileSystemType StorageCapacity StorageType SubnetIds SecurityGroupIds KmsKeyId FileSystemTypeVersion"
+    " LustreConfiguration"
+)
 _ASSOCIATION = "FileSystemId FileSystemPath DataRepositoryPath BatchImportMetaDataOnCreate ImportedFileChunkSize S3"
 
 

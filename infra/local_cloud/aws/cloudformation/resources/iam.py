@@ -151,4 +151,6 @@ def register(registry: Registry) -> None:
         create=_create_managed,
         delete=_delete_managed,
     )
-    registry.add("AWS::IAM::InstanceProfile", "InstanceProfileName Path Roles", create=_create_profile, delete=_delete_profile)
+    registry.add(
+        "AWS::IAM::InstanceProfile", "InstanceProfileName Path Roles", create=_create_profile, delete=_delete_profile
+    )

@@ -9,8 +9,9 @@ from infra.local_cloud.aws.cloudformation.resources.ec2_network import pick
 from infra.local_cloud.aws.errors import AwsError
 
 _ALARM = (
-    "AlarmName AlarmDescription ActionsEnabled OKActions AlarmActions InsufficientDataActions MetricName Namespace Statistic"
-    " ExtendedStatistic Dimensions Period Unit EvaluationPeriods DatapointsToAlarm Threshold ComparisonOperator"
+    "AlarmName AlarmDescription ActionsEnabled OKActions AlarmActions InsufficientDataActions MetricName Namespace"
+    " Statistic ExtendedStatistic Dimensions Period Unit"
+    " EvaluationPeriods DatapointsToAlarm Threshold ComparisonOperator"
     " TreatMissingData EvaluateLowSampleCountPercentile Metrics"
 )
 
@@ -20,12 +21,16 @@ def _put_dashboard(context: Context, name: str, properties: Properties) -> None:
     try:
         json.loads(body)
     except ValueError as error:
-        raise AwsError("InvalidParameterInput", f"The field DashboardBody must be a valid JSON object: {error}") from error
+        raise AwsError(
+            "InvalidParameterInput", f"The field DashboardBody must be a valid JSON object: {error}"
+        ) from error
     found = context.client("cloudwatch").put_dashboard(
         DashboardName=name, DashboardBody=body, **context.tagged(properties.get("Tags"))
     )
     if found.get("DashboardValidationMessages"):
-        raise AwsError("InvalidParameterInput", f"The dashboard body is invalid: {found['DashboardValidationMessages']}")
+        raise AwsError(
+            "InvalidParameterInput", f"The dashboard body is invalid: {found['DashboardValidationMessages']}"
+        )
 
 
 def _create_dashboard(context: Context, properties: Properties) -> Made:
@@ -64,9 +69,7 @@ def _delete_alarm(context: Context, made: Made, properties: Properties) -> None:
 def _create_topic(context: Context, properties: Properties) -> Made:
     sns = context.client("sns")
     name = properties.get("TopicName") or context.name(limit=256)
-    attributes = {
-        key: properties[key] for key in ("DisplayName", "KmsMasterKeyId") if key in properties
-    }
+    attributes = {key: properties[key] for key in ("DisplayName", "KmsMasterKeyId") if key in properties}
     arn = sns.create_topic(Name=name, Attributes=attributes, **context.tagged(properties.get("Tags")))["TopicArn"]
     return Made(arn, {"TopicArn": arn, "TopicName": name})
 
@@ -108,5 +111,7 @@ def register(registry: Registry) -> None:
     )
     add("AWS::CloudWatch::Alarm", _ALARM + " Tags", create=_create_alarm, delete=_delete_alarm, update=_update_alarm)
     add("AWS::SNS::Topic", "TopicName DisplayName KmsMasterKeyId Tags", create=_create_topic, delete=_delete_topic)
-    add("AWS::SNS::Subscription", "TopicArn Protocol Endpoint", create=_create_subscription, delete=_delete_subscription)
+    add(
+        "AWS::SNS::Subscription", "TopicArn Protocol Endpoint", create=_create_subscription, delete=_delete_subscription
+    )
     add("AWS::SNS::TopicPolicy", "Topics PolicyDocument", create=_put_topic_policy, delete=_keep_topic_policy)

@@ -20,7 +20,9 @@ _BUCKET = (
 
 def _create_bucket(context: Context, properties: Properties) -> Made:
     name = properties.get("BucketName") or context.name(limit=63).lower()
-    where = {} if context.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": context.region}}
+    where = (
+        {} if context.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": context.region}}
+    )
     context.client("s3").create_bucket(Bucket=name, **where)
     context.exists(name)
     _configure_bucket(context, name, properties)
@@ -94,8 +96,18 @@ def _lifecycle(rule: dict[str, Any]) -> dict[str, Any]:
     for key in ("Transitions", "NoncurrentVersionTransitions"):
         if key in rule:
             found[key] = [_transition(item) for item in rule[key]]
-    known = {"Id", "Status", "Prefix", "ExpirationInDays", "ExpiredObjectDeleteMarker", "AbortIncompleteMultipartUpload",
-             "NoncurrentVersionExpiration", "NoncurrentVersionExpirationInDays", "Transitions", "NoncurrentVersionTransitions"}
+    known = {
+        "Id",
+        "Status",
+        "Prefix",
+        "ExpirationInDays",
+        "ExpiredObjectDeleteMarker",
+        "AbortIncompleteMultipartUpload",
+        "NoncurrentVersionExpiration",
+        "NoncurrentVersionExpirationInDays",
+        "Transitions",
+        "NoncurrentVersionTransitions",
+    }
     if unknown := sorted(set(rule) - known):
         raise AwsError("NotImplemented", f"lifecycle rule: the local cloud does not model {', '.join(unknown)}")
     return found
@@ -135,7 +147,9 @@ def _create_key(context: Context, properties: Properties) -> Made:
     kms = context.client("kms")
     policy = {"Policy": json.dumps(properties["KeyPolicy"])} if "KeyPolicy" in properties else {}
     tags = [{"TagKey": tag["Key"], "TagValue": tag["Value"]} for tag in context.tags(properties.get("Tags"))]
-    found = kms.create_key(**pick(properties, "Description KeyUsage KeySpec MultiRegion"), **policy, Tags=tags)["KeyMetadata"]
+    found = kms.create_key(**pick(properties, "Description KeyUsage KeySpec MultiRegion"), **policy, Tags=tags)[
+        "KeyMetadata"
+    ]
     if properties.get("EnableKeyRotation"):
         kms.enable_key_rotation(KeyId=found["KeyId"])
     return Made(found["KeyId"], {"Arn": found["Arn"], "KeyId": found["KeyId"]})
@@ -181,7 +195,11 @@ def _create_repository(context: Context, properties: Properties) -> Made:
         repositoryName=properties.get("RepositoryName") or context.name(limit=255).lower(),
         **({"imageTagMutability": properties["ImageTagMutability"]} if "ImageTagMutability" in properties else {}),
         **(
-            {"imageScanningConfiguration": {"scanOnPush": bool(properties["ImageScanningConfiguration"].get("ScanOnPush"))}}
+            {
+                "imageScanningConfiguration": {
+                    "scanOnPush": bool(properties["ImageScanningConfiguration"].get("ScanOnPush"))
+                }
+            }
             if "ImageScanningConfiguration" in properties
             else {}
         ),
@@ -216,7 +234,13 @@ def register(registry: Registry) -> None:
     """Add this file's types."""
     add = registry.add
     add("AWS::S3::Bucket", _BUCKET, create=_create_bucket, delete=_delete_bucket, update=_update_bucket)
-    add("AWS::S3::BucketPolicy", "Bucket PolicyDocument", create=_create_policy, delete=_delete_policy, update=_update_policy)
+    add(
+        "AWS::S3::BucketPolicy",
+        "Bucket PolicyDocument",
+        create=_create_policy,
+        delete=_delete_policy,
+        update=_update_policy,
+    )
     add(
         "AWS::KMS::Key",
         "Description KeyPolicy EnableKeyRotation KeyUsage KeySpec MultiRegion PendingWindowInDays Tags",
@@ -227,7 +251,8 @@ def register(registry: Registry) -> None:
     add("AWS::KMS::Alias", "AliasName TargetKeyId", create=_create_alias, delete=_delete_alias, update=_update_alias)
     add(
         "AWS::ECR::Repository",
-        "RepositoryName ImageTagMutability ImageScanningConfiguration LifecyclePolicy RepositoryPolicyText EmptyOnDelete",
+        "RepositoryName ImageTagMutability ImageScanningConfiguration LifecyclePolicy RepositoryPolicyText"
+        " EmptyOnDelete",
         create=_create_repository,
         delete=_delete_repository,
         update=_update_repository,

@@ -33,7 +33,9 @@ def _create_secret(context: Context, properties: Properties) -> Made:
 def _update_secret(context: Context, made: Made, old: Properties, new: Properties) -> Made:
     manager = context.client("secretsmanager")
     fields = pick(new, "Description KmsKeyId")
-    if new.get("SecretString") != old.get("SecretString") or new.get("GenerateSecretString") != old.get("GenerateSecretString"):
+    if new.get("SecretString") != old.get("SecretString") or new.get("GenerateSecretString") != old.get(
+        "GenerateSecretString"
+    ):
         fields["SecretString"] = _text(context, new)
     if fields:
         manager.update_secret(SecretId=made.physical_id, **fields)
