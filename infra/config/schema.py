@@ -220,7 +220,7 @@ class Slurm(Section):
         default=1800, ge=60, le=7200, description="How long a launched node may take until it has registered."
     )
     suspend_timeout_seconds: int = Field(
-        default=120, ge=30, le=3600, description="How long a node that is given back may take until it is gone."
+        default=120, ge=5, le=3600, description="How long a node that is given back may take until it is gone."
     )
 
 
