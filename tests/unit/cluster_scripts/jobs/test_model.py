@@ -51,7 +51,9 @@ def test_keys_of_a_newer_cluster_are_ignored() -> None:
     assert Job.from_json({**JOB.to_json(), "of_the_future": 1}) == JOB
 
 
-@pytest.mark.parametrize("data", [None, [], {}, {**JOB.to_json(), "submitted_at": "soon"}, {**JOB.to_json(), "ended_at": 3}])
+@pytest.mark.parametrize(
+    "data", [None, [], {}, {**JOB.to_json(), "submitted_at": "soon"}, {**JOB.to_json(), "ended_at": 3}]
+)
 def test_unreadable_answers_are_said_so(data: Any) -> None:
     with pytest.raises(UnexpectedAnswer):
         Job.from_json(data)

@@ -1,4 +1,5 @@
-"""sbatch's words and the batch script: nothing of a user reaches a shell unquoted. The scripts are run by a real bash."""
+"""sbatch's words and the batch script: nothing of a user reaches a shell unquoted. The scripts are run by a real
+bash."""
 
 from __future__ import annotations
 
@@ -102,8 +103,12 @@ def test_time_limit_is_rounded_up(seconds: int, minutes: int) -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_arguments_and_variables_arrive_as_they_are(text: str, machine: commands.Layout, tmp_path: Path) -> None:
-    spec = job("python3", "-c", "import os,sys;print(ascii([sys.argv[1], os.environ['X']]))", text, environment={"X": text})
+def test_hostile_arguments_and_variables_arrive_as_they_are(
+    text: str, machine: commands.Layout, tmp_path: Path
+) -> None:
+    spec = job(
+        "python3", "-c", "import os,sys;print(ascii([sys.argv[1], os.environ['X']]))", text, environment={"X": text}
+    )
     done = run(commands.batch_script(spec, cluster="demo", layout=machine), tmp_path)
     assert done.stdout == ascii([text, text]) + "\n"
     assert done.returncode == 0

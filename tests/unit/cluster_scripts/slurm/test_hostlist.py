@@ -27,7 +27,23 @@ def test_expands_what_slurm_writes(text: str, hosts: tuple[str, ...]) -> None:
     assert expand(text) == hosts
 
 
-@pytest.mark.parametrize("text", ["a[", "a]", "a[1", "a[[1]]", "a[x]", "a[3-1]", "a,,b", "a b", "a;b", f"a[1-{MAX_HOSTS + 2}]", "a[1-60000]b[1-9]", "[1-"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a[",
+        "a]",
+        "a[1",
+        "a[[1]]",
+        "a[x]",
+        "a[3-1]",
+        "a,,b",
+        "a b",
+        "a;b",
+        f"a[1-{MAX_HOSTS + 2}]",
+        "a[1-60000]b[1-9]",
+        "[1-",
+    ],
+)
 def test_refuses_the_rest_with_the_text(text: str) -> None:
     with pytest.raises(ValueError, match="hostlist"):
         expand(text)

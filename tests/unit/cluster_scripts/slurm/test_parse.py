@@ -51,10 +51,18 @@ def test_jobs_that_have_not_ended() -> None:
 
 def test_shapes_of_later_releases() -> None:
     number = {"set": True, "infinite": False, "number": 5}
-    code = {"status": ["ERROR"], "return_code": {**number, "number": 3}, "signal": {"id": {**number, "number": 0}, "name": ""}}
+    code = {
+        "status": ["ERROR"],
+        "return_code": {**number, "number": 3},
+        "signal": {"id": {**number, "number": 0}, "name": ""},
+    }
     (job,) = parse.jobs(
         jobs_of(
-            job_id=5, job_state=["FAILED"], exit_code=code, node_count=number, submit_time={**number, "number": 1795577967}
+            job_id=5,
+            job_state=["FAILED"],
+            exit_code=code,
+            node_count=number,
+            submit_time={**number, "number": 1795577967},
         )
     )
     assert (job.state, job.exit_code, job.signal, job.node_count) == ("failed", 3, None, 5)
@@ -125,7 +133,15 @@ def test_flags_of_nodes() -> None:
 
 @pytest.mark.parametrize(
     ("gres", "count"),
-    [("", 0), ("gpu:8", 8), ("gpu:v100:8(S:0-1)", 8), ("gpu:a100:4,gpu:v100:2", 6), ("nic:1,gpu:2", 2), ("shard:4", 0), ("(null)", 0)],
+    [
+        ("", 0),
+        ("gpu:8", 8),
+        ("gpu:v100:8(S:0-1)", 8),
+        ("gpu:a100:4,gpu:v100:2", 6),
+        ("nic:1,gpu:2", 2),
+        ("shard:4", 0),
+        ("(null)", 0),
+    ],
 )
 def test_gpus_of_a_node(gres: str, count: int) -> None:
     assert parse.gpus(gres) == count
@@ -181,7 +197,9 @@ def test_refusals_keep_slurms_words(stderr: str, error: type[errors.DureError], 
     assert words in str(found)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"jobs": 1, "nodes": 1}', '{"jobs": [1], "nodes": [1]}', "slurm_load error"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"jobs": 1, "nodes": 1}', '{"jobs": [1], "nodes": [1]}', "slurm_load error"]
+)
 def test_text_that_is_no_answer(text: str) -> None:
     for read in (parse.jobs, parse.nodes):
         with pytest.raises(errors.UnexpectedAnswer):

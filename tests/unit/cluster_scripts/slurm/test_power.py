@@ -41,7 +41,10 @@ def test_a_node_is_launched_once() -> None:
     assert [resume.nodes for resume in resume_file(text, wanted=["gpu-1", "gpu-2"])] == [("gpu-1",), ("gpu-2",)]
 
 
-@given(st.text(max_size=60) | st.sampled_from(["[]", "{}", '{"jobs":1}', '{"jobs":[{}]}', '{"jobs":[{"job_id":1,"nodes":3}]}']))
+@given(
+    st.text(max_size=60)
+    | st.sampled_from(["[]", "{}", '{"jobs":1}', '{"jobs":[{}]}', '{"jobs":[{"job_id":1,"nodes":3}]}'])
+)
 def test_any_text_is_read_or_refused(text: str) -> None:
     with pytest.raises(UnexpectedAnswer):
         resume_file(text, wanted=["gpu-1"])
@@ -55,7 +58,10 @@ def test_a_machine_in_a_comment() -> None:
 
 
 def test_short_states() -> None:
-    text = "gpu-1 alloc 10.0.0.7\ngpu-2 alloc# gpu-2\ngpu-3 down# gpu-3\ngpu-4 idle~ gpu-4\ngpu-5 down* 10.0.0.8\ngpu-6 drng 10.0.0.9\n"
+    text = (
+        "gpu-1 alloc 10.0.0.7\ngpu-2 alloc# gpu-2\ngpu-3 down# gpu-3\n"
+        "gpu-4 idle~ gpu-4\ngpu-5 down* 10.0.0.8\ngpu-6 drng 10.0.0.9\n"
+    )
     states = node_states(text)
     assert [state.waiting for state in states.values()] == [False, True, True, True, True, False]
     assert [name for name, state in states.items() if state.down] == ["gpu-3", "gpu-5", "gpu-6"]
