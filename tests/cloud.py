@@ -7,11 +7,12 @@ import os
 import shlex
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+Done = subprocess.CompletedProcess[str]
 ROOT = Path(__file__).resolve().parents[1]
 LOCAL = ROOT / "clusters/local.yaml"
 
@@ -66,7 +67,7 @@ class Cloud:
         """`dure WORDS --json`, parsed."""
         return json.loads(self.dure(*words, "--json").stdout)
 
-    def cdk(self, *words: str, check: bool = True, timeout: float = 600.0) -> subprocess.CompletedProcess[str]:
+    def cdk(self, *words: str, check: bool = True, timeout: float = 600.0) -> Done:
         """`cdk WORDS`."""
         return self.run(str(ROOT / "node_modules/.bin/cdk"), *words, check=check, timeout=timeout)
 
@@ -83,12 +84,25 @@ class Cloud:
 
     def deploy(self, cluster_file: Path = LOCAL) -> None:
         """bootstrap, deploy --all, and the head answers."""
-        context = ("-c", f"cluster={cluster_file}")
+        context = ("-c", f"cluster={cluster_file}", "--output", str(self.state / "cdk.out"))
         self.cdk("bootstrap", *context)
         self.cdk("deploy", "--all", "--require-approval", "never", *context)
-        wait_until(
-            lambda: self.dure("nodes", "--json", check=False).returncode == 0, what="the head answers", timeout=120
-        )
+        self.wait_for_head()
+
+    def deploy_edited(self, edit: Callable[[dict[str, Any]], None], *, out: Path, cluster_file: Path = LOCAL) -> None:
+        """The same with every template changed by `edit` between synth and deploy; does not wait for the head."""
+        context = ("-c", f"cluster={cluster_file}", "--output", str(out))
+        self.cdk("bootstrap", *context)
+        self.cdk("synth", "--quiet", *context)
+        for file in out.glob("*.template.json"):
+            template = json.loads(file.read_text())
+            edit(template)
+            file.write_text(json.dumps(template))
+        self.cdk("deploy", "--all", "--require-approval", "never", "--app", str(out))
+
+    def wait_for_head(self, timeout: float = 120.0) -> None:
+        """Until `dure nodes` answers."""
+        wait_until(lambda: not self.dure("nodes", check=False).returncode, what="the head answers", timeout=timeout)
 
     def shell(self, instance_id: str, script: str, *, timeout: float = 60.0) -> tuple[int, str, str]:
         """Runs a root shell in a machine through SSM's AWS-RunShellScript; returns code, stdout, stderr."""

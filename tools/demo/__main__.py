@@ -49,10 +49,12 @@ class Demo:
         with step("start the local cloud"):
             self.start_cloud()
         with step("cdk bootstrap"):
-            run(["cdk", "bootstrap", "-c", f"cluster={CLUSTER_FILE}"], log="bootstrap")
+            run(
+                ["cdk", "bootstrap", "-c", f"cluster={CLUSTER_FILE}", "--output", str(OUT / "cdk.out")], log="bootstrap"
+            )
         with step("cdk deploy --all: network, storage, cluster, monitoring"):
             deploy = ["cdk", "deploy", "--all", "--require-approval", "never", "--progress", "events"]
-            run([*deploy, "-c", f"cluster={CLUSTER_FILE}"], log="deploy")
+            run([*deploy, "-c", f"cluster={CLUSTER_FILE}", "--output", str(OUT / "cdk.out")], log="deploy")
         with step("wait for the head"):
             self.wait_for_head()
         with step("Korean corpus into the bucket (it appears under /fsx/data)"):
