@@ -1,56 +1,54 @@
-"""The local cloud's API in this process, with fake machines and no socket."""
+"""The local cloud's API in this process, with fake machines and no socket. Runs in the local cloud's environment."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import moto.backends
 import pytest
 
-if importlib.util.find_spec("moto") is None:  # these run in the local cloud's environment (see the Makefile)
-    collect_ignore_glob = ["test_*.py"]
-
+from infra.local_cloud.aws.app import build_cloud
+from infra.local_cloud.aws.loopback import Loopback
+from tests.unit.infra.local_cloud_aws.fakes import FakeMachines
 
 REGION = "us-east-1"
+IMAGE = "ami-0000000000000d07e"
+MOTO_SERVICES = ("ec2", "iam", "s3", "ssm", "sts", "logs", "cloudwatch", "kms", "secretsmanager", "ecr", "sns")
+Template = dict[str, Any]
 
 
 class Api:
-    """What a test holds: clients, the cloud behind them, and its machines."""
+    """What a test holds: clients of the cloud, the cloud behind them, and its machines."""
 
-    def __init__(self, cloud: Any, gateway: Any, machines: Any) -> None:
-        from infra.local_cloud.aws.loopback import Loopback
-
+    def __init__(self, cloud: Any, gateway: Any, machines: FakeMachines) -> None:
         self.cloud, self.gateway, self.machines = cloud, gateway, machines
-        self._users = Loopback(gateway, access_key="AKIAUSEROFTHECLOUD00")
+        self._users = Loopback(gateway, access_key="AKIATHECLOUDEXAMPLE0")
 
     def client(self, service: str, region: str = REGION) -> Any:
+        """A boto3 client with a user's credentials."""
         return self._users.client(service, region)
 
-    def deploy(self, name: str, template: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Create a stack and wait until it has settled."""
+    def deploy(self, name: str, resources: Template, *, update: bool = False, **more: Any) -> dict[str, Any]:
+        """Create or update a stack and wait until it has settled. `more` are further sections of the template."""
         cfn = self.client("cloudformation")
-        cfn.create_stack(
-            StackName=name, TemplateBody=json.dumps(template), Capabilities=["CAPABILITY_NAMED_IAM"], **kwargs
-        )
+        body = json.dumps({"Resources": resources, **more})
+        send = cfn.update_stack if update else cfn.create_stack
+        send(StackName=name, TemplateBody=body, Capabilities=["CAPABILITY_NAMED_IAM"])
         return self.settled(name)
 
     def settled(self, name: str) -> dict[str, Any]:
+        """A stack, once nothing is under way any more."""
         cfn = self.client("cloudformation")
-        stack = until(
-            lambda: next(
-                (
-                    s
-                    for s in cfn.describe_stacks(StackName=name)["Stacks"]
-                    if not s["StackStatus"].endswith("_IN_PROGRESS")
-                ),
-                None,
-            )
-        )
-        return dict(stack)
+
+        def look() -> dict[str, Any] | None:
+            (stack,) = cfn.describe_stacks(StackName=name)["Stacks"]
+            return None if stack["StackStatus"].endswith("_IN_PROGRESS") else stack
+
+        return dict(until(look))
 
     def destroy(self, name: str) -> str:
         """Delete a stack and wait; returns its last status."""
@@ -59,10 +57,45 @@ class Api:
         cfn.delete_stack(StackName=name)
         return str(self.settled(identity)["StackStatus"])
 
-    def reasons(self, name: str) -> str:
-        """All reasons in a stack's events, in one text."""
-        events = self.client("cloudformation").describe_stack_events(StackName=name)["StackEvents"]
-        return "\n".join(event.get("ResourceStatusReason", "") for event in events)
+    def outputs(self, name: str) -> dict[str, str]:
+        """A stack's outputs by key."""
+        stack = self.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+        return {item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])}
+
+    def events(self, name: str) -> list[tuple[str, str, str]]:
+        """A stack's events, oldest first: logical id, status, reason."""
+        found = self.client("cloudformation").describe_stack_events(StackName=name)["StackEvents"]
+        return [
+            (item["LogicalResourceId"], item["ResourceStatus"], item.get("ResourceStatusReason", ""))
+            for item in reversed(found)
+        ]
+
+    def subnet(self, cidr: str = "10.0.0.0/24") -> tuple[str, str]:
+        """A VPC with one subnet; returns their ids."""
+        ec2 = self.client("ec2")
+        vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        made = ec2.create_subnet(VpcId=vpc, CidrBlock=cidr, AvailabilityZoneId="use1-az6")["Subnet"]
+        return vpc, str(made["SubnetId"])
+
+    def profile(self, name: str = "node") -> str:
+        """A role and an instance profile of one name."""
+        iam = self.client("iam")
+        trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"},
+                                                         "Action": "sts:AssumeRole"}]}
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+        iam.create_instance_profile(InstanceProfileName=name)
+        iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+        return name
+
+    def instance(self, **request: Any) -> dict[str, Any]:
+        """One running instance with a profile."""
+        ec2 = self.client("ec2")
+        if "SubnetId" not in request and "NetworkInterfaces" not in request:
+            request["SubnetId"] = self.subnet()[1]
+        request.setdefault("IamInstanceProfile", {"Name": self.profile()})
+        request = {"ImageId": IMAGE, "InstanceType": "m5.large", "MinCount": 1, "MaxCount": 1, **request}
+        made = ec2.run_instances(**request)["Instances"][0]
+        return dict(ec2.describe_instances(InstanceIds=[made["InstanceId"]])["Reservations"][0]["Instances"][0])
 
 
 def until(look: Callable[[], Any], *, seconds: float = 10.0) -> Any:
@@ -72,29 +105,18 @@ def until(look: Callable[[], Any], *, seconds: float = 10.0) -> Any:
         found = look()
         if found:
             return found
-        if time.monotonic() > deadline:
-            raise AssertionError(f"nothing after {seconds} s: {look}")
+        assert time.monotonic() < deadline, f"nothing after {seconds} s"
         time.sleep(0.02)
 
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Api]:
-    from fakes import FakeMachines
-
-    from infra.local_cloud.aws.app import build_cloud
-
+    """An empty cloud."""
+    for name in MOTO_SERVICES:
+        for account in moto.backends.get_backend(name).values():  # type: ignore[call-overload]
+            for backend in account.values():
+                backend.reset()
     machines = FakeMachines(tmp_path)
-    reset_moto()
     cloud, gateway = build_cloud(machines, state=tmp_path / "state", port=0)
     yield Api(cloud, gateway, machines)
     cloud.close()
-
-
-def reset_moto() -> None:
-    """Forget everything that moto's backends hold."""
-    import moto.backends as backends
-
-    for name in ("ec2", "iam", "s3", "ssm", "sts", "logs", "cloudwatch", "kms", "secretsmanager", "ecr", "sns"):
-        for account in backends.get_backend(name).values():  # type: ignore[call-overload]
-            for backend in account.values():
-                backend.reset()
