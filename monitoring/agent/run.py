@@ -84,7 +84,7 @@ class MetricsLoop:
 
     def run(self, stop: Event) -> None:
         """Until `stop` is set; then what is left of the interval is sent."""
-        self.collect(keep=False)
+        self.collect()  # rates begin here; figures that a job wrote meanwhile are due already
         due = self._clock() + min(FIRST_SECONDS, self._interval)
         sample_every = min(SAMPLE_SECONDS, self._interval)
         while not stop.wait(min(sample_every, max(0.0, due - self._clock()))):
@@ -98,14 +98,13 @@ class MetricsLoop:
         self.collect()
         self.send()
 
-    def collect(self, *, keep: bool = True) -> None:
-        """Queue what the collectors have. keep=False: only begin the interval."""
+    def collect(self) -> None:
+        """Queue what the collectors have."""
         jobs, time = self._jobs(), self._wall()
         for collector in self._collectors:
             readings = collector.collect(self._clock())
-            if keep:
-                high = self._interval < 60
-                self._queue.add(self._labels.values(readings, jobs=jobs, time=time, high_resolution=high))
+            high = self._interval < 60
+            self._queue.add(self._labels.values(readings, jobs=jobs, time=time, high_resolution=high))
 
     def send(self) -> None:
         """Send the queue; a failure is noted, and the queue kept."""

@@ -107,8 +107,8 @@ def test_the_first_values_come_after_five_seconds_then_every_interval() -> None:
     assert ticker.collected == [0, 5, 65, 125, 125], "beginning, three intervals, what is left at the end"
     assert ticker.samples == 22
     mine = [one for one in sink.values if one.name == "cpu_iowait"]
-    assert [one.sum for one in mine] == [2, 3, 4, 5], "what the beginning gives is not sent"
-    assert [one.time for one in mine] == [1005, 1065, 1125, 1125]
+    assert [one.sum for one in mine] == [1, 2, 3, 4, 5], "what a job wrote before the start counts, too"
+    assert [one.time for one in mine] == [1000, 1005, 1065, 1125, 1125]
     assert not any(one.high_resolution for one in mine)
 
 
@@ -124,9 +124,9 @@ def test_an_outage_delays_values_but_loses_none(capsys: pytest.CaptureFixture[st
     sink = FakeSink()
     sink.failures = [Unreachable("no route"), Throttled("slow down")]
     run_metrics(interval=60, after=4, sink=sink)
-    assert [one.sum for one in sink.values if one.name == "cpu_iowait"] == [2, 3, 4, 5, 6]
+    assert [one.sum for one in sink.values if one.name == "cpu_iowait"] == [1, 2, 3, 4, 5, 6]
     assert {one.sum for one in sink.values if one.name == "agent_dropped_metrics"} == {0}
-    assert "3 metric values wait: no route" in capsys.readouterr().err
+    assert "6 metric values wait: no route" in capsys.readouterr().err
 
 
 def test_the_queue_drops_the_oldest_and_counts_them() -> None:
