@@ -74,8 +74,9 @@ class FileSystems:
             return Refusal(errno.EINVAL, f"mount.lustre: Can't parse NID '{source}'\n")
         if not known.available:
             return _failed(source, target, errno.EIO, "Input/output error\nIs the MGS running?")
-        folder = known.folder / match["below"].lstrip("/")
-        if match["name"] != known.mount_name or not folder.is_dir():
+        folder = (known.folder / match["below"].lstrip("/")).resolve()  # neither `..` nor a link leads out of it
+        inside = folder == known.folder.resolve() or known.folder.resolve() in folder.parents
+        if match["name"] != known.mount_name or not inside or not folder.is_dir():
             return _failed(
                 source,
                 target,

@@ -21,6 +21,13 @@ class Identity:
     groups: tuple[int, ...]
 
 
+class _Unwaited(subprocess.Popen[bytes]):
+    """A process that the reaper waits for; `subprocess` must neither do so nor complain that it did not."""
+
+    def __del__(self) -> None:
+        """Nothing."""
+
+
 class Children:
     """Starts processes and hands out their exit codes (128+N for signal N). pid 1's main thread calls `reap`."""
 
@@ -47,7 +54,7 @@ class Children:
             else {"user": identity.uid, "group": identity.gid, "extra_groups": list(identity.groups)}
         )
         with self._changed:  # so that the reaper can't see its end before we know its pid
-            process = subprocess.Popen(
+            process = _Unwaited(
                 list(argv),
                 env=dict(env),
                 stdin=subprocess.DEVNULL,
@@ -58,7 +65,6 @@ class Children:
                 umask=umask,
                 **who,
             )  # type: ignore[call-overload]
-            process.returncode = 0  # the reaper waits for it, subprocess must not
             self._running.add(process.pid)
         return int(process.pid)
 
