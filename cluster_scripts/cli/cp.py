@@ -17,8 +17,9 @@ from cluster_scripts.cli.output import duration, print_json, say
 from cluster_scripts.jobs.errors import InvalidArgument
 
 EPILOG = """\
-A path of the cluster begins with a colon; /data and /fsx/data are the same there. Folders are copied whole.
-What is sent appears on the file system some seconds later, by the association of its folder with the bucket.
+A path of the cluster begins with a colon; /data and /fsx/data are the same
+there. Folders are copied whole. What is sent appears on the file system some
+seconds later, by the association of its folder with the bucket.
 
   dure cp corpus.txt :/data/corpus/        into the folder corpus
   dure cp shards :/data/                   the folder shards, as /data/shards

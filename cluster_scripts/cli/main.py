@@ -35,15 +35,21 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
 HEAD = """\
 usage: dure [-h] [--version] COMMAND ...
 
-Training clusters on AWS from one YAML file: submit jobs, read their logs, watch them.
+Training clusters on AWS from one YAML file: submit jobs, read their logs,
+watch them.
 
 commands:
 """
 
 TAIL = """
-`dure COMMAND --help` tells all about one command. The cluster is the one named by --cluster or DURE_CLUSTER,
-else the only one in the region.
-exit codes: 0 done, 1 what was asked for failed, 2 the request was wrong, 3 the cluster or AWS could not be reached
+`dure COMMAND --help` tells all about one command. The cluster is the one that
+--cluster or DURE_CLUSTER names, else the only one in the region.
+
+exit codes:
+  0  done
+  1  what was asked for failed
+  2  the request was wrong
+  3  the cluster or AWS could not be reached, or refused
 """
 
 

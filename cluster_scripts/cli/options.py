@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -15,11 +17,17 @@ def parser(name: str, description: str, *, epilog: str | None = None) -> argpars
     """A command's parser; usage errors exit with 2, as argparse does."""
     return argparse.ArgumentParser(
         prog=f"dure {name}",
-        description=description,
+        description=_wrapped(description),
         epilog=epilog,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def _wrapped(text: str) -> str:
+    """The paragraphs, each as wide as the terminal; an epilog, by contrast, is printed as it stands."""
+    width = min(shutil.get_terminal_size().columns - 2, 100)
+    return "\n\n".join(textwrap.fill(part, width) for part in text.split("\n\n"))
 
 
 def add_target(to: argparse.ArgumentParser, *, ssh: bool = True) -> None:

@@ -21,12 +21,13 @@ from cluster_scripts.jobs.spec import MAX_NODES, MAX_TASKS_PER_NODE, JobSpec
 
 DRY_RUN_CALLER = "dry-run"
 EPILOG = f"""\
-The folder that is sent: what git tracks or does not ignore (in a folder without git, all but caches and virtual
-environments), at most {LIMIT_BYTES // MEBIBYTE} MiB. Files that look like keys or passwords are refused;
---allow-file PATH lets one go. The same files are sent once only. The command runs in the unpacked copy, once for
-each task, as an unprivileged user. Prints the job's id.
+The folder that is sent: what git tracks or does not ignore (in a folder
+without git, all but caches and virtual environments), at most {LIMIT_BYTES // MEBIBYTE} MiB.
+Files that look like keys or passwords are refused; --allow-file PATH lets one
+go. The same files are sent once only. The command runs in the unpacked copy,
+once for each task, as an unprivileged user. Prints the job's id.
 
-  dure submit --nodes 2 --tasks-per-node 8 -- python -m training.launch -m training.pretrain --steps 100
+  dure submit --nodes 2 --tasks-per-node 8 -- python train.py --steps 100
   dure logs -f $(dure submit --no-code -- hostname)
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -96,8 +97,6 @@ def test_a_failed_job_tells_its_exit_code(reached: ReachedCluster) -> None:
 def test_arguments_reach_the_program_as_they_are(reached: ReachedCluster) -> None:
     command = ["python3", "-c", "import sys, json; print(json.dumps(sys.argv[1:]))", *HOSTILE]
     _, lines = run(reached, a_spec(reached, command))
-    import json
-
     assert json.loads(lines[0]) == list(HOSTILE)
 
 
@@ -105,8 +104,6 @@ def test_variables_reach_the_program_as_they_are(reached: ReachedCluster) -> Non
     environment = {"PLAIN": "1", "HARD": "a b'\"$HOME`id`\n한글", "EMPTY": ""}
     program = "import os, json; print(json.dumps({k: os.environ[k] for k in ('PLAIN', 'HARD', 'EMPTY')}))"
     _, lines = run(reached, a_spec(reached, ["python3", "-c", program], environment=environment))
-    import json
-
     assert json.loads(lines[0]) == environment
 
 

@@ -20,7 +20,7 @@ def test_help_names_every_command_and_fits_a_terminal(capsys: pytest.CaptureFixt
     for name, line, _ in COMMANDS:
         assert f"  {name} " in text
         assert line in text
-    assert max(len(line) for line in text.splitlines()) <= 120
+    assert max(len(line) for line in text.splitlines()) < 80
 
 
 def test_no_argument_is_a_usage_error_that_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
