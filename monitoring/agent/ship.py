@@ -1,6 +1,7 @@
 """Ships the log files of one folder to one log group, each file to its own stream.
 
-Every step looks at every log; at one whose job ended, the less often the longer ago that was (it may run again).
+Every step looks at every log; at one whose job ended (it may run again) or that was silent for a day, less often. A
+file is open only while something comes, so that thousands of old logs cost neither descriptors nor time.
 A rotated file is sent to its end before its successor is begun, also over a restart (it is found by its inode).
 Positions are kept, one small file for each log, so a restart goes on where the last acknowledged line ended.
 
@@ -27,7 +28,8 @@ RESCAN_SECONDS = 10.0  # a network file system may keep a folder's time back
 FRESH_SECONDS = 2.0  # a folder's time is too coarse to tell changes apart that are as young as this
 SETTLE_SECONDS = 0.5  # from hearing of a job's end to believing that it writes nothing any more
 LATER_SECONDS = 60.0  # until the second look at a log that can't be read
-OFTEN_SECONDS, RARELY_SECONDS = 1.0, 30.0  # between two looks at a log whose end was told: a tenth of its age, within
+IDLE_SECONDS = 30.0  # then a file is closed
+DAY_SECONDS = 86_400.0
 NEVER = float("inf")
 
 
@@ -71,16 +73,22 @@ def end_event(size: int) -> str:
 
 @dataclass
 class _Log:
-    """One log that is followed. tail: None before its first look, and while it sleeps because its end was told."""
+    """One log that is followed. tail: None while nothing new comes."""
 
     name: str
     position: Position | None
     tail: Tail | None = None
     rotated: bool = False
     ended_since: float = NEVER
-    told_at: float = NEVER
     look_at: float = 0.0
     last_ms: int = 0
+
+
+def pause(silence: float, *, ended: bool) -> float:
+    """Seconds until the next look at a log that has been silent for so long and was sent whole."""
+    if ended:
+        return min(30.0, max(1.0, silence / 10))
+    return 0.0 if silence < DAY_SECONDS else min(600.0, silence / 2880)
 
 
 class Shipper:
@@ -100,6 +108,7 @@ class Shipper:
         self._inodes: dict[str, int] = {}
         self._scanned: tuple[int, float] = (-1, -RESCAN_SECONDS)
         self._without_log: dict[str, float] = {}
+        self._now = 0.0
 
     def step(self, now: float, *, stopping: bool = False) -> bool:
         """Send what is new, one request a file at most; whether anything was sent (then there may be more).
@@ -107,6 +116,7 @@ class Shipper:
         now: seconds since 1970. stopping: the last look, so an unchanged folder is read again, too.
         Errors: DureError (what was being sent did not arrive, nothing is lost: call again later).
         """
+        self._notice_clock(now)
         if self._source.ends is not None:
             self._source.ends.look()
         try:
@@ -121,6 +131,15 @@ class Shipper:
             if not isinstance(error, FileNotFoundError):  # a folder that isn't there yet is no news
                 self._note(f"can't read {self._source.root.joinpath(*self._source.parts)}: {error}")
             return False
+
+    def _notice_clock(self, now: float) -> None:
+        """When the machine's clock is set back, what was to be done at a time is done now."""
+        if now < self._now:
+            self._scanned = (-1, -RESCAN_SECONDS)
+            self._without_log = dict.fromkeys(self._without_log, now)
+            for log in self._logs.values():
+                log.look_at, log.ended_since = 0.0, NEVER
+        self._now = now
 
     def close(self) -> None:
         """Close all files."""
@@ -167,11 +186,11 @@ class Shipper:
                 return True
         if inode is None:
             return False
-        told = position is not None and position.inode == inode and 0 < position.ends >= self._ends(log)
-        if told and position and position.offset == os.stat(log.name, dir_fd=within, follow_symlinks=False).st_size:
-            log.told_at = min(log.told_at, now)
-            self._sleep(log, now)
-            return False
+        if position is not None and position.inode == inode and position.ends >= self._ends(log):
+            state = os.stat(log.name, dir_fd=within, follow_symlinks=False)
+            if state.st_size == position.offset:
+                log.look_at = now + pause(now - state.st_mtime, ended=position.ends > 0)
+                return False
         log.tail, log.rotated = Tail(open_regular(log.name, within=within), position), False
         return True
 
@@ -192,6 +211,8 @@ class Shipper:
             self._leave(log)
         elif complete:
             self._end(log, ends, now)
+        elif tail.idle(now) >= IDLE_SECONDS:
+            self._close(log)
         return bool(found.consumed) or (replaced and log.name in self._logs)
 
     def _end(self, log: _Log, ends: int, now: float) -> None:
@@ -201,12 +222,15 @@ class Shipper:
         self._send(log, [end_event(tail.position.offset)], now)
         tail.told(ends)
         self._keep(log)
-        tail.close()
-        log.tail, log.told_at = None, now
-        self._sleep(log, now)
+        self._close(log)
+        log.look_at = now + pause(0.0, ended=True)
 
-    def _sleep(self, log: _Log, now: float) -> None:
-        log.look_at = now + min(RARELY_SECONDS, max(OFTEN_SECONDS, (now - log.told_at) / 10))
+    def _close(self, log: _Log) -> None:
+        """Close the file; what comes later is noticed by its size."""
+        assert log.tail is not None
+        log.position = log.tail.position
+        log.tail.close()
+        log.tail = None
 
     def _end_without_logs(self, now: float) -> None:
         """A job that ended without a log (its machines never came): its stream holds the end event alone."""

@@ -94,6 +94,10 @@ class Tail:
             head=head,
         )
 
+    def idle(self, now: float) -> float:
+        """For how long nothing came, in seconds; 0 while a part of a line waits for its end."""
+        return now - self._quiet_since if self._version[0] == self.position.offset else 0.0
+
     def told(self, ends: int) -> None:
         """Note that so many ends of the log's job were told."""
         self.position = replace(self.position, ends=ends)

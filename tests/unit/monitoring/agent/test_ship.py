@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from cluster_scripts.jobs.errors import Throttled, Unreachable
 from monitoring.agent.ended import EndedJobs
-from monitoring.agent.ship import Shipper, Source, end_event
+from monitoring.agent.ship import Shipper, Source, end_event, pause
 from tests.unit.monitoring.fakes import FakeSink
 
 GROUP = "/dure/demo/jobs"
@@ -28,7 +29,7 @@ class World:
         self.sink = FakeSink()
         self.notes: list[str] = []
         self.lost = 0
-        self.now = 1_000_000.0
+        self.now = time.time()  # the files' own times are compared with it
         self.source = Source(
             root=root / "fsx",
             parts=(".dure", "logs"),
@@ -342,16 +343,52 @@ def test_a_position_that_cannot_be_read_means_from_the_start(world: World, text:
     assert world.messages() == ["one"]
 
 
-def test_logs_of_ended_jobs_stay_closed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ended", [False, True])
+def test_old_logs_are_not_kept_open(world: World, monkeypatch: pytest.MonkeyPatch, ended: bool) -> None:
     for job in range(50):
         world.write(job, "one\n")
-        world.end(job)
-    world.run(130)
-    opened: list[str] = []
-    monkeypatch.setattr("monitoring.agent.ship.open_regular", lambda name, *, within: opened.append(name))
-    world.run(600)
-    assert opened == []
+        if ended:
+            world.end(job)
+    world.run(40)
     assert not [log for log in world.shipper._logs.values() if log.tail is not None]
+    with monkeypatch.context() as patch:
+        opened: list[str] = []
+        patch.setattr("monitoring.agent.ship.open_regular", lambda name, *, within: opened.append(name))
+        world.run(300)
+        world.restart()
+        world.run(60)
+        assert opened == []
+    world.write(7, "two\n")
+    world.run(40)
+    assert [message for message in world.messages(7) if "end-of-log" not in message] == ["one", "two"]
+
+
+def test_a_closed_log_is_looked_at_every_step_while_its_job_runs(world: World) -> None:
+    world.write(7, "one\n")
+    world.run(100)
+    world.write(7, "two\n")
+    world.shipper.step(world.now + 0.5)
+    assert world.messages() == ["one", "two"]
+
+
+def test_pauses() -> None:
+    assert pause(3600, ended=False) == 0
+    assert pause(86_400, ended=False) == 30
+    assert pause(1e9, ended=False) == 600
+    assert [pause(silence, ended=True) for silence in (-5, 0, 100, 1e9)] == [1, 1, 10, 30]
+
+
+def test_a_clock_that_is_set_back_delays_nothing(world: World) -> None:
+    world.write(7, "one\n")
+    world.end(7)
+    world.run(100)
+    world.now -= 3600
+    world.write(7, "two\n")
+    world.end(7)
+    world.write(8, "new\n")
+    world.run()
+    assert world.messages() == ["one", end_event(4), "two", end_event(8)]
+    assert world.messages(8) == ["new"]
 
 
 def test_closing_leaves_no_file_open(world: World) -> None:
