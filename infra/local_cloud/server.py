@@ -123,7 +123,7 @@ def run(options: Options, *, say: Callable[[str], None]) -> None:
         finally:
             machines.stop()
             if options.unprivileged:
-                for name in ("machines", "fsx"):
+                for name in ("machines", "fsx", "image"):
                     ownership.hand_back(options.state / name)
 
 

@@ -233,3 +233,12 @@ def test_gpu_devices_and_plain_devices(owner: Owner) -> None:
 def test_the_edge_leads_to_the_api(owner: Owner) -> None:
     expected = "[default]\nendpoint_url = http://169.254.169.252:5055\n"
     assert owner.run(1, "cat /root/.aws/config ~slurm/.aws/config 2>/dev/null")[1] in (expected, expected * 2)
+
+
+def test_an_address_that_changes_hands_is_reached_at_once(owner: Owner) -> None:
+    knock = f"curl -s -m 2 -o /dev/null http://{address(10)}:9/"
+    for mac in ("02:00:00:00:00:aa", "02:00:00:00:00:bb"):
+        owner.launch(10, mac=mac)
+        owner.run(10, "sleep 0.2")
+        assert owner.run(1, knock)[0] == 7, "refused by the new machine, not lost on the way to the old one"
+        owner.ask("terminate", number=10)

@@ -162,3 +162,10 @@ def test_a_launch_that_cannot_be_is_told(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="MachineError"):
         owner.run(2, "true", within=60)
     owner.close()
+
+
+def test_a_state_folder_with_an_odd_name(tmp_path: Path) -> None:
+    owner = Owner(tmp_path / "a b,c:d\\e'f")
+    owner.launch(1)
+    assert owner.run(1, "systemctl is-system-running; hostname")[1] == "running\nip-10-0-0-11\n"
+    owner.close()

@@ -186,6 +186,7 @@ class LocalMachines:
             return
         self.log(event, id=instance_id)
         how(machine)
+        shutil.rmtree(machine.folder / "writable", ignore_errors=True)
         with self._lock:
             self._machines.pop(instance_id, None)
             if self._by_address.get(machine.spec.private_ip) is machine:

@@ -54,6 +54,7 @@ def enter(argv: Sequence[str], *, cwd: Path) -> int:
     os.close(mapper_write)
     if os.waitstatus_to_exitcode(os.wait()[1]):
         raise MachineError("the ids of the user namespace could not be mapped; the lines above say why")
+    os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
     os.chdir(cwd)

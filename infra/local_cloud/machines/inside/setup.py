@@ -66,9 +66,16 @@ def join(item: Join, number: int, plan: Plan) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
     layers = [HOST + layer for layer in item.layers if Path(HOST + layer).is_dir()]
     # In a user namespace overlayfs keeps its notes in user.* attributes; trusted.* is not for us.
-    options = f"upperdir={upper},workdir={work}" + (",userxattr" if plan.unprivileged else "")
-    lower = ":".join(layer.replace("\\", "\\\\").replace(":", "\\:") for layer in layers)
-    syscalls.mount("machine", item.path, kind="overlay", data=f"lowerdir={lower},{options}")
+    lower = ":".join(escaped(layer) for layer in layers)
+    options = f"lowerdir={lower},upperdir={escaped(upper)},workdir={escaped(work)}"
+    syscalls.mount("machine", item.path, kind="overlay", data=options + (",userxattr" if plan.unprivileged else ""))
+
+
+def escaped(path: str) -> str:
+    """A path as overlayfs's options can hold it."""
+    for special in "\\:,":
+        path = path.replace(special, f"\\{special}")
+    return path
 
 
 def furnish(plan: Plan) -> None:
