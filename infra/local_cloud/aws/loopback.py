@@ -31,10 +31,11 @@ class _Raw(io.BytesIO):
 
 
 class Loopback:
-    """Makes and keeps clients for one app. Thread-safe."""
+    """Makes and keeps clients for one app. Thread-safe. `checked` clients validate their parameters themselves."""
 
-    def __init__(self, app: Callable[..., Any], *, access_key: str = ACCESS_KEY) -> None:
+    def __init__(self, app: Callable[..., Any], *, access_key: str = ACCESS_KEY, checked: bool = True) -> None:
         self._app = app
+        self._checked = checked
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str], Any] = {}
         self._session = boto3.session.Session(aws_access_key_id=access_key, aws_secret_access_key="none")
@@ -43,7 +44,12 @@ class Loopback:
         """A boto3 client for a service and region, made once."""
         with self._lock:
             if (service, region) not in self._clients:
-                config = Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"}, inject_host_prefix=False)
+                config = Config(
+                    retries={"max_attempts": 0},
+                    s3={"addressing_style": "path"},
+                    inject_host_prefix=False,
+                    parameter_validation=self._checked,
+                )
                 made = self._session.client(service, region_name=region, endpoint_url=ENDPOINT, config=config)
                 made.meta.events.register("before-send", self._send)
                 self._clients[service, region] = made

@@ -25,6 +25,8 @@ from infra.local_cloud.aws.errors import AwsError
 # The name in a request's credential scope, where it differs from botocore's name of the service.
 SIGNING_NAMES = {"monitoring": "cloudwatch"}
 _SCOPE = re.compile(r"Credential=([^/,]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
+# What services call a request that their model does not allow, where it is not ValidationException.
+_VALIDATION_CODES = {"ec2": "InvalidParameterValue", "iam": "ValidationError", "cloudformation": "ValidationError"}
 REQUEST_ID = "00000000-0000-4000-8000-000000000000"
 _MAX_PARSED_BODY = 16 * 1024 * 1024  # bytes; S3 bodies are never parsed, nothing else comes near it
 
@@ -110,7 +112,8 @@ def validate(service: str, operation: str, params: dict[str, Any]) -> None:
     problems = [report.generate_report()] if report.has_errors() else []
     problems += list(_constraints(params, shape, ""))
     if problems:
-        raise AwsError("ValidationException", f"{service}:{operation}: " + "; ".join(problems))
+        code = _VALIDATION_CODES.get(service, "ValidationException")
+        raise AwsError(code, f"{service}:{operation}: " + "; ".join(problems))
 
 
 def _constraints(value: Any, shape: Any, path: str) -> list[str]:

@@ -51,8 +51,10 @@ def get_permission(self: Any, action: str, resource: str) -> Any:
 
 
 def install() -> None:
-    """Put our functions in moto's place. `pins` knows each."""
-    FakeBucket.get_permission = get_permission  # type: ignore[method-assign]
+    """Put our function in moto's place, once. It remembers the one that it replaces, which `pins` looks at."""
+    if FakeBucket.get_permission is not get_permission:
+        get_permission.__wrapped__ = FakeBucket.get_permission  # type: ignore[attr-defined]
+        FakeBucket.get_permission = get_permission  # type: ignore[method-assign]
 
 
 # ---- what S3 sets off

@@ -80,8 +80,12 @@ class Api:
     def profile(self, name: str = "node") -> str:
         """A role and an instance profile of one name."""
         iam = self.client("iam")
-        trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"},
-                                                         "Action": "sts:AssumeRole"}]}
+        trust = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+            ],
+        }
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
         iam.create_instance_profile(InstanceProfileName=name)
         iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
@@ -92,7 +96,8 @@ class Api:
         ec2 = self.client("ec2")
         if "SubnetId" not in request and "NetworkInterfaces" not in request:
             request["SubnetId"] = self.subnet()[1]
-        request.setdefault("IamInstanceProfile", {"Name": self.profile()})
+        if "IamInstanceProfile" not in request:
+            request["IamInstanceProfile"] = {"Name": self.profile()}
         request = {"ImageId": IMAGE, "InstanceType": "m5.large", "MinCount": 1, "MaxCount": 1, **request}
         made = ec2.run_instances(**request)["Instances"][0]
         return dict(ec2.describe_instances(InstanceIds=[made["InstanceId"]])["Reservations"][0]["Instances"][0])
