@@ -40,8 +40,9 @@ RUN = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def services() -> NodeServices:
+    """One for all: making EC2's client takes most of a second."""
     session = boto3.session.Session(aws_access_key_id="x", aws_secret_access_key="x", region_name="us-east-1")
     return NodeServices(Aws(session=session, region="us-east-1"))
 
