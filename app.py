@@ -1,4 +1,7 @@
-"""The CDK app: loads the cluster file (-c cluster=PATH, else cluster.yaml) and assembles the stacks."""
+"""The CDK app: loads the cluster file (-c cluster=PATH, else cluster.yaml) and assembles the stacks.
+
+`-c head=off` leaves the head out, to replace it with the deployment after.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ def main() -> int:
     except ClusterFileError as error:
         print(error, file=sys.stderr)
         return 2
-    assemble(app, cluster, root=Path(__file__).parent, account=os.environ.get("CDK_DEFAULT_ACCOUNT"))
+    account = os.environ.get("CDK_DEFAULT_ACCOUNT")
+    head = app.node.try_get_context("head") != "off"
+    assemble(app, cluster, root=Path(__file__).parent, account=account, head=head)
     app.synth()
     return 0
 

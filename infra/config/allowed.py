@@ -13,7 +13,7 @@ _MEANINGS = {
     "zones": 'a zone id such as "use1-az6"',
     "zone": 'a zone id such as "use1-az6"',
     "instance_type": 'an EC2 type such as "p3dn.24xlarge"',
-    "fallback_types": 'EC2 types such as "g5.12xlarge"',
+    "fallback_types": 'an EC2 type such as "g5.12xlarge"',
     "cidr": 'an address range such as "10.42.0.0/16"',
     "email": "an e-mail address",
     "alarm_email": "an e-mail address",
@@ -49,6 +49,8 @@ def allowed_at(path: KeyPath) -> str:
     meaning = next((_MEANINGS[name] for name in reversed(names[-2:]) if name in _MEANINGS), None)
     if names and names[-1] == "name":
         meaning = _name_meaning(names)
+    if meaning is not None and schema.get("type") == "array":
+        return f"{_words(schema)}, each {meaning}"
     if meaning is not None and "properties" not in schema and "enum" not in schema:
         return meaning
     return _words(schema)

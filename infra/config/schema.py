@@ -63,12 +63,6 @@ class Head(Section):
         default=None, description="Zone of the head and the file system; the first of `zones` if absent."
     )
     root_volume_gib: int = Field(default=100, ge=20, le=16384, description="Size of its root volume.")
-    state_volume_gib: int = Field(
-        default=20,
-        ge=1,
-        le=16384,
-        description=("Size of the volume that keeps Slurm's state when the head is replaced."),
-    )
 
 
 class Queue(Section):

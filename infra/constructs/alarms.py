@@ -26,7 +26,6 @@ class Alarms(Construct):
         id: str,
         *,
         cluster: str,
-        head_id: str,
         file_system_id: str,
         capacity_gib: int,
         email: str | None,
@@ -34,6 +33,10 @@ class Alarms(Construct):
         super().__init__(scope, id)
         self._cluster = cluster
         self._told = [self._topic(email)] if email is not None else []
+        self._full(file_system_id, capacity_gib)
+
+    def watch_head(self, head_id: str) -> None:
+        """Add the alarms on a head."""
         region = cdk.Stack.of(self).region
         self._on_head(
             "HeadHardware",
@@ -49,7 +52,6 @@ class Alarms(Construct):
             what="the head's system does not answer",
             actions=[],
         )
-        self._full(file_system_id, capacity_gib)
 
     def _topic(self, email: str) -> str:
         """The topic that mails. It is not encrypted: alarms carry no secrets, and CloudWatch could not write to it."""

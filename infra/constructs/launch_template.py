@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
@@ -39,6 +39,8 @@ class HeadTemplate(Construct):
     def __init__(self, scope: Construct, id: str, *, base: MachineBase, profile_arn: str, root_volume_gib: int) -> None:
         super().__init__(scope, id)
         name = f"dure-{base.cluster}-head"
+        # Without the user's tags: a new version of this template would be a new head
+        base = replace(base, user_tags={})
         self.template = _TEMPLATE(
             self,
             "Template",

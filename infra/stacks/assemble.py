@@ -25,11 +25,11 @@ class Stacks:
     monitoring: MonitoringStack
 
 
-def assemble(app: cdk.App, cluster: ClusterFile, *, root: Path, account: str | None) -> Stacks:
+def assemble(app: cdk.App, cluster: ClusterFile, *, root: Path, account: str | None, head: bool = True) -> Stacks:
     """Add the stacks of a cluster to an app.
 
     `root` is the folder that holds the toolkit's packages (they are bundled for the machines); `account` may be
-    None, the templates then work in any account.
+    None, the templates then work in any account; `head` false leaves the head out, to replace it (see ClusterStack).
     """
     # A stack refuses to change what another one still uses. Said here, so that every way to this function agrees
     app.node.set_context("@aws-cdk/core:defaultCrossStackReferences", "strong")
@@ -48,7 +48,14 @@ def assemble(app: cdk.App, cluster: ClusterFile, *, root: Path, account: str | N
     network = NetworkStack(app, f"{name}-network", cluster=cluster, **options("network"))
     storage = StorageStack(app, f"{name}-storage", cluster=cluster, network=network, **options("storage"))
     machines = ClusterStack(
-        app, f"{name}-cluster", cluster=cluster, network=network, storage=storage, root=root, **options("cluster")
+        app,
+        f"{name}-cluster",
+        cluster=cluster,
+        network=network,
+        storage=storage,
+        root=root,
+        head=head,
+        **options("cluster"),
     )
     monitoring = MonitoringStack(
         app,

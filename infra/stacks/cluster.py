@@ -13,6 +13,7 @@ from infra.config import facts
 from infra.config.catalog import find
 from infra.config.interfaces import layout, refusals
 from infra.config.schema import ClusterFile, Image, Queue
+from infra.constructs.alarms import Alarms
 from infra.constructs.command_document import CommandDocument, document_name
 from infra.constructs.facts_parameter import FactsParameter
 from infra.constructs.head import Head, HeadInterface
@@ -30,7 +31,12 @@ MOUNT_POINT = "/fsx"
 
 
 class ClusterStack(cdk.Stack):
-    """dure-NAME-cluster."""
+    """dure-NAME-cluster.
+
+    With `head` false there is no head for the time being: its interface and template stay. CloudFormation makes the
+    new machine before it ends the old one, which still holds the interface, so a head is replaced by a deployment
+    without and another one with it.
+    """
 
     def __init__(
         self,
@@ -41,6 +47,7 @@ class ClusterStack(cdk.Stack):
         network: NetworkStack,
         storage: StorageStack,
         root: Path,
+        head: bool = True,
         **options: Any,
     ) -> None:
         super().__init__(scope, id, **options)
@@ -74,9 +81,29 @@ class ClusterStack(cdk.Stack):
         parameter = FactsParameter(
             self, "Facts", facts=self._facts(interface), tags={"dure:cluster": cluster.name, **cluster.tags}
         )
-        self.head = self._head(interface, node_role_arn=node.role.role_arn)
+        template = self._head_template(node_role_arn=node.role.role_arn)
+        alarms = Alarms(
+            self,
+            "Alarms",
+            cluster=cluster.name,
+            file_system_id=storage.lustre.file_system.ref,
+            capacity_gib=cluster.storage.capacity_gib,
+            email=cluster.monitoring.alarm_email,
+        )
+        if not head:
+            return
+        machine = Head(
+            self,
+            "Head",
+            cluster=cluster.name,
+            instance_type=cluster.head.instance_type,
+            interface=interface,
+            template=template,
+            user_tags=cluster.tags,
+        )
         # The head reads its facts, and logs, as soon as it boots
-        self.head.node.add_dependency(parameter, *log_groups)
+        machine.node.add_dependency(parameter, *log_groups)
+        alarms.watch_head(machine.instance.ref)
 
     def _machine_scope(self) -> Scope:
         return Scope(
@@ -198,7 +225,7 @@ class ClusterStack(cdk.Stack):
             monitoring=facts.Monitoring(interval_seconds=cluster.monitoring.interval_seconds),
         )
 
-    def _head(self, interface: HeadInterface, *, node_role_arn: str) -> Head:
+    def _head_template(self, *, node_role_arn: str) -> ec2.CfnLaunchTemplate:
         templates = [each for queue in self.queues for each in queue.launch_templates]
         launches = Launches(
             node_role_arn=node_role_arn,
@@ -216,19 +243,10 @@ class ClusterStack(cdk.Stack):
             description=f"Head of the Dure cluster {self._cluster.name}",
             statements=head_statements(self, self._scope, launches),
         )
-        template = HeadTemplate(
+        return HeadTemplate(
             self,
             "HeadTemplate",
             base=self._base,
             profile_arn=role.profile.attr_arn,
             root_volume_gib=self._cluster.head.root_volume_gib,
         ).template
-        return Head(
-            self,
-            "Head",
-            cluster=self._cluster.name,
-            instance_type=self._cluster.head.instance_type,
-            interface=interface,
-            template=template,
-            user_tags=self._cluster.tags,
-        )

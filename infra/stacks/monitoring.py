@@ -1,4 +1,4 @@
-"""What people look at: the dashboard, and the alarms on what every cluster must have."""
+"""What people look at: the dashboard, and a warning before the bill."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import aws_cdk as cdk
 from constructs import Construct
 
 from infra.config.schema import ClusterFile
-from infra.constructs.alarms import Alarms
 from infra.constructs.budget import MonthlyBudget
 from infra.constructs.dashboard import Dashboard, load_body
 from infra.stacks.cluster import METRICS_NAMESPACE, ClusterStack
@@ -42,15 +41,6 @@ class MonitoringStack(cdk.Stack):
             namespace=METRICS_NAMESPACE,
         )
         Dashboard(self, "Dashboard", cluster=cluster.name, body=body)
-        Alarms(
-            self,
-            "Alarms",
-            cluster=cluster.name,
-            head_id=machines.head.instance.ref,
-            file_system_id=file_system_id,
-            capacity_gib=cluster.storage.capacity_gib,
-            email=cluster.monitoring.alarm_email,
-        )
         if cluster.budget is not None:
             MonthlyBudget(
                 self,

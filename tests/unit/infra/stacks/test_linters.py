@@ -87,7 +87,7 @@ def loaded_parliament() -> Any:
 
 
 def split_launch(finding: Any) -> bool:
-    """Whether it is about RunInstances, whose resources stand in two statements as only instances carry request tags."""
+    """Whether it is about RunInstances: its resources stand in two statements, as only instances carry request tags."""
     return finding.issue == "RESOURCE_MISMATCH" and {each["action"] for each in finding.detail} == {"ec2:RunInstances"}
 
 
