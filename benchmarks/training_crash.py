@@ -132,7 +132,9 @@ class Crash:
             time.sleep(self.random.uniform(0.1, 1.0) * self.seconds)
             os.kill(pid, signal.SIGKILL)
             if wait(pid) != -signal.SIGKILL:
+                self.seconds *= 0.9  # it ended before: the machine has become faster than it was for the reference
                 break
+            self.seconds *= 1.02
             hits += 1
             newest = checkpoint.newest_valid(store, say=lambda text: None) or 0
             lost = last_step(out / "metrics" / "rank-00000.jsonl") - newest

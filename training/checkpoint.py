@@ -127,7 +127,14 @@ class CheckpointWriter:
             path = write(self._folder, snapshot)
             verify(path)
             self._say(f"checkpoint of step {snapshot.step} written in {time.monotonic() - begun:.2f} s")
-            for step in steps(self._folder)[self._keep :]:
-                shutil.rmtree(path_of(self._folder, step), ignore_errors=True)
+            self._prune(snapshot.step)
         except BaseException as error:
             self._error = error
+
+    def _prune(self, proven: int) -> None:
+        """Keep `proven` and the newest before it. Later ones are leftovers that the resume passed over as damaged:
+        they must neither count as kept nor come back."""
+        found = steps(self._folder)
+        kept = [step for step in found if step <= proven][: self._keep]
+        for step in set(found) - set(kept):
+            shutil.rmtree(path_of(self._folder, step), ignore_errors=True)

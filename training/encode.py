@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--deduplicate", action="store_true", help="leave out exact duplicates (8 bytes of memory a document)"
     )
-    p.add_argument("--shard-tokens", type=int, default=1 << 26, help="tokens in a shard, about")
+    p.add_argument("--shard-tokens", type=int, default=1 << 25, help="tokens in a shard, about")
     p.add_argument("--licence", default="", help="noted in the manifest with every shard of this run")
     p.add_argument("--workers", type=int, default=0, help="processes (default: one a core of this task)")
     p.add_argument(

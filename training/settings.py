@@ -81,7 +81,8 @@ class RunSettings:
     def checkpoint_rhythm(self) -> tuple[int, int]:
         """(steps between the beginnings of two checkpoints, steps after which one must be durable).
 
-        Together they are ``checkpoint_every``: so many steps, and no more, can a crash cost. (0, 0) for none on the way.
+        Together they are ``checkpoint_every``: so many steps, and no more, can a crash cost. (0, 0) for none on the
+        way.
         """
         durable = max(1, self.checkpoint_every // 10) if self.checkpoint_every else 0
         return max(1, self.checkpoint_every - durable) if self.checkpoint_every else 0, durable

@@ -41,7 +41,7 @@ class EncodeSettings:
     json_field: str = "text"
     held_out: float = 0.0
     deduplicate: bool = False
-    shard_tokens: int = 1 << 26
+    shard_tokens: int = 1 << 25
     licence: str = ""
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ MAGIC = b"MMIDIDX\x00\x00"
 _TYPE_CODES = {np.dtype("<u2"): 8, np.dtype("<i4"): 4}
 _HEADER = struct.Struct("<QBQQ")
 Tokens = np.ndarray[Any, np.dtype[Any]]
+Sizes = np.ndarray[Any, np.dtype[np.int32]]
+_PART = 1 << 18  # documents handled at once when an index is written
 
 
 def token_type(vocabulary: int) -> np.dtype[Any]:
@@ -57,10 +60,10 @@ class ShardWriter:
         self._temporary = temporary_beside(folder / f"{split}.bin")
         self._stream = self._temporary.open("wb")
         self._digest = hashlib.sha256()
-        self._sizes: list[np.ndarray[Any, np.dtype[np.int32]]] = []
+        self._sizes: list[Sizes] = []
         self.tokens = self.documents = self.text_bytes = 0
 
-    def add(self, tokens: bytes, sizes: np.ndarray[Any, np.dtype[np.int32]], *, text_bytes: int) -> None:
+    def add(self, tokens: bytes, sizes: Sizes, *, text_bytes: int) -> None:
         """Append documents: their ids back to back as raw bytes, and the number of ids of each."""
         self._stream.write(tokens)
         self._digest.update(tokens)
@@ -76,9 +79,13 @@ class ShardWriter:
         self._stream.close()
         digest = self._digest.hexdigest()
         name = f"{self._split}-{number:05d}-{digest[:16]}"
-        index = index_bytes(np.concatenate(self._sizes or [np.zeros(0, np.int32)]), kind=self._kind)
+        index_digest = hashlib.sha256()
+        sizes = np.concatenate(self._sizes or [np.zeros(0, np.int32)])
+        self._sizes = []
         with whole_file(self._folder / f"{name}.idx") as stream:
-            stream.write(index)
+            for part in index_parts(sizes, kind=self._kind):
+                stream.write(part)
+                index_digest.update(part)
         self._temporary.replace(self._folder / f"{name}.bin")
         sync_folder(self._folder)
         return ShardInfo(
@@ -89,7 +96,7 @@ class ShardWriter:
             text_bytes=self.text_bytes,
             token_bytes=self._kind.itemsize,
             sha256_bin=digest,
-            sha256_idx=hashlib.sha256(index).hexdigest(),
+            sha256_idx=index_digest.hexdigest(),
         )
 
     def abandon(self) -> None:
@@ -98,14 +105,19 @@ class ShardWriter:
         self._temporary.unlink(missing_ok=True)
 
 
-def index_bytes(sizes: np.ndarray[Any, np.dtype[np.int32]], *, kind: np.dtype[Any]) -> bytes:
-    """The content of an ``.idx`` file for documents of these sizes (in tokens)."""
+def index_parts(sizes: Sizes, *, kind: np.dtype[Any]) -> Iterator[bytes]:
+    """The content of an ``.idx`` file for documents of these sizes (in tokens), in pieces of a few megabytes."""
     count = len(sizes)
-    pointers = np.zeros(count, "<i8")
-    np.cumsum(sizes[:-1], dtype="<i8", out=pointers[1:])
-    header = MAGIC + _HEADER.pack(1, _TYPE_CODES[kind], count, count + 1)
-    starts = np.arange(count + 1, dtype="<i8")
-    return header + sizes.astype("<i4").tobytes() + (pointers * kind.itemsize).tobytes() + starts.tobytes()
+    yield MAGIC + _HEADER.pack(1, _TYPE_CODES[kind], count, count + 1)
+    for first in range(0, count, _PART):
+        yield sizes[first : first + _PART].astype("<i4").tobytes()
+    end = 0
+    for first in range(0, count, _PART):
+        ends = end + np.cumsum(sizes[first : first + _PART], dtype="<i8")
+        yield (np.concatenate([[end], ends[:-1]]).astype("<i8") * kind.itemsize).tobytes()
+        end = int(ends[-1])
+    for first in range(0, count + 1, _PART):
+        yield np.arange(first, min(count + 1, first + _PART), dtype="<i8").tobytes()
 
 
 def open_tokens(folder: Path, info: ShardInfo) -> Tokens:
@@ -142,7 +154,7 @@ def verify(folder: Path, info: ShardInfo) -> None:
             raise ShardError(f"shard {path} is damaged: sha256 {found[:16]}..., its manifest says {expected[:16]}...")
 
 
-def read_sizes(path: Path) -> np.ndarray[Any, np.dtype[np.int32]]:
+def read_sizes(path: Path) -> Sizes:
     """Tokens of each document, from an ``.idx`` file."""
     data = path.read_bytes()
     start = len(MAGIC) + _HEADER.size

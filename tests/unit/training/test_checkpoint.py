@@ -94,3 +94,13 @@ def test_a_full_disk_is_an_error_of_the_next_call(tmp_path: Path) -> None:
     writer.save(snapshot(1))
     with pytest.raises(CheckpointError, match="could not be written"):
         writer.save(snapshot(2))
+
+
+def test_damaged_later_ones_neither_count_as_kept_nor_stay(tmp_path: Path) -> None:
+    save(tmp_path, 4, 8, 12)
+    for step in (8, 12):
+        (checkpoint.path_of(tmp_path, step) / "state.json").write_text("{}")
+    shutil.rmtree(checkpoint.path_of(tmp_path, 4))
+    save(tmp_path, 4, keep=2)  # a run that began anew
+    assert checkpoint.steps(tmp_path) == [4]
+    assert same(checkpoint.load(checkpoint.path_of(tmp_path, 4)), snapshot(4))
