@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from cluster_scripts.cli.options import add_json, parser
 from cluster_scripts.cli.output import print_json, say
+from cluster_scripts.cli.wording import count
 from cluster_scripts.jobs.errors import RequestError
 from infra.config.loader import check_file
 
@@ -32,6 +33,5 @@ def run(argv: Sequence[str]) -> int:
             queues = ", ".join(f"{q.name} (0-{q.max} {q.instance_type})" for q in checked.cluster.queues)
             print(f"{options.file}: cluster {checked.cluster.name} in {checked.cluster.region}, queues: {queues}")
         else:
-            count = len(checked.problems)
-            say(f"{options.file}: {count} problem{'' if count == 1 else 's'}")
+            say(f"{options.file}: {count(len(checked.problems), 'problem')}")
     return 0 if checked.cluster is not None else RequestError.exit_code

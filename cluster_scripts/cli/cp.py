@@ -14,6 +14,7 @@ from cluster_scripts.backends.aws.copying import Item, Places, download, is_fold
 from cluster_scripts.backends.choose import open_aws
 from cluster_scripts.cli.options import add_json, add_target, parser, target_of
 from cluster_scripts.cli.output import duration, print_json, say
+from cluster_scripts.cli.wording import count
 from cluster_scripts.jobs.errors import InvalidArgument
 
 EPILOG = """\
@@ -110,7 +111,7 @@ class Meter:
         seconds = max(now - self._start, 1e-6)
         share = f" of {_size(self._total)}" if self._done < self._total else ""
         rate = f"{_size(self._done / seconds)}/s"
-        return f"{self._files} files, {_size(self._done)}{share} in {duration(seconds)}, {rate}"
+        return f"{count(self._files, 'file')}, {_size(self._done)}{share} in {duration(seconds)}, {rate}"
 
 
 def _size(count: float) -> str:

@@ -15,7 +15,7 @@ from cluster_scripts.jobs.model import ENDED, Job
 
 COLUMNS = (
     Column("ID", right=True),
-    Column("NAME", shrink=8),
+    Column("NAME", shrink=16),
     Column("STATE"),
     Column("EXIT", keep=1, right=True),
     Column("QUEUE", keep=2, shrink=6),

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import join
+from typing import Any
 
 from cluster_scripts.backends.choose import open_cluster
 from cluster_scripts.backends.reached import QueueLimits, ReachedCluster
@@ -15,6 +16,7 @@ from cluster_scripts.cli.logs import follow, write_line
 from cluster_scripts.cli.options import add_json, add_target, parser, target_of, whole
 from cluster_scripts.cli.output import print_json, say, utc_now
 from cluster_scripts.cli.request import build, choose_queue, queues_of_file, seconds, split_command, variable
+from cluster_scripts.cli.wording import count
 from cluster_scripts.cli.work_folder.archive import LIMIT_BYTES, Archive, packed
 from cluster_scripts.cli.work_folder.problems import MEBIBYTE
 from cluster_scripts.jobs.spec import MAX_NODES, MAX_TASKS_PER_NODE, JobSpec
@@ -109,7 +111,7 @@ def _code(options: Namespace) -> Iterator[Archive | None]:
         return
     with packed(options.folder, allowed=options.allow_file) as archive:
         say(
-            f"packed {archive.files} files, {archive.unpacked / MEBIBYTE:.1f} MiB "
+            f"packed {count(archive.files, 'file')}, {archive.unpacked / MEBIBYTE:.1f} MiB "
             f"({archive.size / MEBIBYTE:.1f} compressed) as {archive.sha256[:12]}"
         )
         yield archive
@@ -117,13 +119,19 @@ def _code(options: Namespace) -> Iterator[Archive | None]:
 
 def _submitted(cluster: ReachedCluster, job_id: str, spec: JobSpec, options: Namespace) -> int:
     if options.json:
-        print_json({"job_id": job_id, "cluster": cluster.name, "spec": json.loads(spec.to_json())})
+        print_json({"job_id": job_id, "cluster": cluster.name, "spec": shown(spec)})
     else:
         print(job_id, flush=True)
     if options.wait:
         return follow(cluster, job_id, write=write_line)
     say(f"submitted job {job_id} ({spec.name}) to {cluster.name}; its output: dure logs -f {job_id}")
     return 0
+
+
+def shown(spec: JobSpec) -> dict[str, Any]:
+    """The specification as it is printed: of the variables, which may hold tokens, only the names."""
+    plain: dict[str, Any] = json.loads(spec.to_json())
+    return {**plain, "environment": dict.fromkeys(sorted(spec.environment), "(set)")}
 
 
 def _dry_run(options: Namespace, command: Sequence[str]) -> int:
@@ -137,12 +145,12 @@ def _dry_run(options: Namespace, command: Sequence[str]) -> int:
     with _code(options) as archive:
         spec = build(options, command, queue=queue, code=archive, caller=caller, now=utc_now())
     if options.json:
-        print_json({"dry_run": True, "spec": json.loads(spec.to_json())})
+        print_json({"dry_run": True, "spec": shown(spec)})
         return 0
     gpus = next(q.gpus for q in queues if q.name == queue) * spec.nodes
     print(
-        f"would submit {spec.name!r} to queue {spec.queue}: {spec.nodes} nodes x {spec.tasks_per_node} tasks"
-        f"{f', {gpus} GPUs' if gpus else ''}, each task: {join(spec.command)}"
+        f"would submit {spec.name!r} to queue {spec.queue}: {count(spec.nodes, 'node')} x "
+        f"{count(spec.tasks_per_node, 'task')}{f', {gpus} GPUs' if gpus else ''}, each task: {join(spec.command)}"
     )
     print("nothing was sent")
     return 0

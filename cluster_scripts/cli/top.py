@@ -16,7 +16,7 @@ from cluster_scripts.backends.choose import open_aws
 from cluster_scripts.cli.options import add_json, add_target, parser, target_of, whole
 from cluster_scripts.cli.output import print_json, terminal_width, utc_now
 from cluster_scripts.cli.table import Column, cut, render
-from cluster_scripts.cli.wording import run_time, state_text
+from cluster_scripts.cli.wording import count, run_time, state_text
 from cluster_scripts.jobs.model import RUNNING, Job, Node
 from monitoring.catalog import HEAD_NODE, METRICS
 
@@ -153,7 +153,11 @@ def _head_node() -> Node:
 def lines(view: View, *, width: int | None) -> list[str]:
     """The view as text, as wide as given."""
     when = view.time.astimezone().strftime("%H:%M:%S")
-    text = [f"cluster {view.cluster} at {when}: {len(view.nodes) - 1} nodes up, {len(view.jobs)} jobs running", ""]
+    text = [
+        f"cluster {view.cluster} at {when}: {count(len(view.nodes) - 1, 'node')} up, "
+        f"{count(len(view.jobs), 'job')} running",
+        "",
+    ]
     text += render(NODE_COLUMNS, [_node_row(*item) for item in view.nodes], width=width)
     if view.jobs:
         text += ["", *render(JOB_COLUMNS, [_job_row(*item, now=view.time) for item in view.jobs], width=width)]

@@ -5,7 +5,34 @@ from __future__ import annotations
 from datetime import datetime
 
 from cluster_scripts.cli.output import duration, local_time, since
-from cluster_scripts.jobs.model import CANCELLED, COMPLETED, RUNNING, Job
+from cluster_scripts.jobs.model import (
+    BOOT_FAIL,
+    CANCELLED,
+    COMPLETED,
+    DEADLINE,
+    NODE_FAIL,
+    OUT_OF_MEMORY,
+    PREEMPTED,
+    RUNNING,
+    TIMEOUT,
+    Job,
+)
+
+# how a job ended, as the end of a sentence that begins with the job
+ENDINGS = {
+    CANCELLED: "was cancelled",
+    TIMEOUT: "ran out of its time",
+    NODE_FAIL: "lost a node",
+    OUT_OF_MEMORY: "ran out of memory",
+    PREEMPTED: "was preempted",
+    BOOT_FAIL: "got no working node",
+    DEADLINE: "missed its deadline",
+}
+
+
+def count(number: int, noun: str) -> str:
+    """The number with its noun: "1 file", "2 files"."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def exit_text(job: Job) -> str:
@@ -31,7 +58,8 @@ def ending(job: Job) -> str:
         details.append(f"exit code {job.exit_code}")
     if job.reason and job.reason.lower() != "none":
         details.append(f"reason: {job.reason}")
-    return f"job {job.id} {state_text(job.state)}" + (": " + ", ".join(details) if details else "")
+    how = ENDINGS.get(job.state, state_text(job.state))
+    return f"job {job.id} {how}" + (": " + ", ".join(details) if details else "")
 
 
 def state_text(state: str) -> str:

@@ -109,11 +109,12 @@ def test_an_unknown_job_is_a_wrong_request(cluster: FakeCluster, capsys: pytest.
 def test_jobs_are_cancelled_each_once_and_unknown_ones_named(
     cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["cancel", "12", "12", "99", "15"]) == 2
+    assert main(["cancel", "12", "12", "99", "15", "14"]) == 2
     assert cluster.calls == ["cancel 12", "cancel 99", "cancel 15"]
     out, err = capsys.readouterr()
     assert out == "cancelled job 12\ncancelled job 15\n"
     assert "no job 99" in err
+    assert "nothing to cancel: job 14 failed" in err
 
 
 def test_logs_of_a_failed_job_end_with_one(cluster: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,7 +156,7 @@ def test_a_submission_prints_the_id_alone(
     assert main(["submit", "--folder", str(tmp_path), "--nodes", "2", "--env", "A=1", "--", "python", "train.py"]) == 0
     out, err = capsys.readouterr()
     assert out == "13\n"
-    assert "packed 1 files" in err
+    assert "packed 1 file," in err
     ((spec, code),) = cluster.submitted
     assert (spec.command, spec.nodes, spec.submitted_by) == (("python", "train.py"), 2, "arn:aws:iam::1:user/kim")
     assert spec.code is not None
@@ -168,7 +169,18 @@ def test_a_submission_that_waits_ends_as_the_job_does(cluster: FakeCluster, caps
     assert capsys.readouterr().out == "13\n첫 줄\nlast words\n"
     cluster.ends = (0.0, a_job("13", state="timeout", signal=15))
     assert main(["submit", "--no-code", "--wait", "--", "hostname"]) == 1
-    assert "job 13 timeout: ended by signal 15" in capsys.readouterr().err
+    assert "job 13 ran out of its time: ended by signal 15" in capsys.readouterr().err
+
+
+def test_values_of_variables_are_never_shown(cluster: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["submit", "--no-code", "--json", "--env", "TOKEN=geheim", "--env", "SLURM_X=geheim"]
+    assert main([*words, "--", "hostname"]) == 2
+    assert main([*words[:-2], "--", "hostname"]) == 0
+    assert main([*words[:-2], "--dry-run", "--", "hostname"]) == 0
+    out, err = capsys.readouterr()
+    assert "TOKEN" in out
+    assert "geheim" not in out + err
+    assert cluster.submitted[0][0].environment == {"TOKEN": "geheim"}
 
 
 def test_a_dry_run_changes_nothing(cluster: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:

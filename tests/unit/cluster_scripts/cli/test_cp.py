@@ -55,7 +55,7 @@ def test_a_file_goes_into_a_folder_or_gets_a_new_name(
     (tmp_path / "f.txt").write_text("1234")
     assert main(["cp", str(tmp_path / "f.txt"), target]) == 0
     assert [item.key for item in sent] == [key]
-    assert "1 files, 4 B in 0s" in capsys.readouterr().err
+    assert "1 file, 4 B in 0s" in capsys.readouterr().err
 
 
 def test_several_files_go_into_the_target(sent: list[Item], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
