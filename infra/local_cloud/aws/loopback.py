@@ -13,6 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.loaders
+import botocore.session
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from werkzeug.test import EnvironBuilder, run_wsgi_app
@@ -21,6 +23,7 @@ ACCESS_KEY = "LKIADURELOCALCLOUD00"  # the local cloud's own hands; shows in the
 ENDPOINT = (
     "http://127.0.0.1"  # never reached: `before-send` answers first; an address, so that S3 keeps buckets in paths
 )
+_LOADER = botocore.loaders.create_loader()  # service models are read once, whoever asks
 _HIDDEN = {"transfer-encoding", "expect"}
 
 
@@ -38,7 +41,11 @@ class Loopback:
         self._checked = checked
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str], Any] = {}
-        self._session = boto3.session.Session(aws_access_key_id=access_key, aws_secret_access_key="none")
+        session = botocore.session.Session()
+        session.register_component("data_loader", _LOADER)
+        self._session = boto3.session.Session(
+            aws_access_key_id=access_key, aws_secret_access_key="none", botocore_session=session
+        )
 
     def client(self, service: str, region: str) -> Any:
         """A boto3 client for a service and region, made once."""

@@ -6,6 +6,7 @@ adapt our side, and write the new hash down. `check` runs at every start; a test
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import inspect
@@ -58,6 +59,7 @@ def fingerprint(name: str) -> str:
     return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
+@functools.cache
 def check() -> list[str]:
     """What differs from the pins, one line each; empty when all is as we know it."""
     problems = []

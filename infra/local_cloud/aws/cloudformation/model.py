@@ -113,16 +113,18 @@ class Stack:
         return self.status.endswith("_IN_PROGRESS") and self.status != "REVIEW_IN_PROGRESS"
 
     def log(self, resource: Resource | None, status: str, reason: str = "") -> None:
-        """Set a resource's status (None: the stack's own) and add the event."""
+        """Add an event, then set the status of a resource (None: the stack's own), so that who sees one sees both."""
         time = now()
         if resource is None:
-            self.status, self.reason = status, reason
             logical, physical, kind = self.name, self.id, "AWS::CloudFormation::Stack"
         else:
-            resource.status, resource.reason, resource.updated = status, reason, time
             logical, physical, kind = resource.logical_id, resource.physical_id, resource.type
         identity = f"{logical}-{status}-{uuid.uuid4()}" if resource else str(uuid.uuid4())
         self.events.append(Event(identity, logical, physical, kind, status, reason, time, self.token))
+        if resource is None:
+            self.reason, self.status = reason, status
+        else:
+            resource.status, resource.reason, resource.updated = status, reason, time
 
 
 class Stacks:

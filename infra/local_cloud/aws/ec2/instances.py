@@ -51,6 +51,7 @@ def run_instances(cloud: Cloud, call: Call) -> Answer:
         version = _template(ec2, params.get("LaunchTemplate"))
         data = launch.effective(params, version.data if version else None)
         _check_type(data)
+        decode_user_data(data.get("UserData"))
         profile = _profile(cloud, ec2, data)
         if (group := (data.get("Placement") or {}).get("GroupName")) is not None:
             placement.find(cloud, region, group)
