@@ -1,5 +1,6 @@
 """What a changed cluster file does to a live cluster, key by key, before anything is done.
 
+    old = from_json(value of the SSM parameter `parameter_name(NAME)`)
     for change in compare(old, new):
         print(change)
 
@@ -17,6 +18,21 @@ from typing import Any
 
 from infra.config.problems import shown
 from infra.config.schema import ClusterFile
+
+
+def parameter_name(cluster: str) -> str:
+    """The SSM parameter in which a cluster's stack keeps the cluster file that it was deployed from."""
+    return f"/dure/{cluster}/cluster-file"
+
+
+def to_json(cluster: ClusterFile) -> str:
+    """A cluster file as the parameter keeps it: what differs from the defaults, as one line."""
+    return cluster.model_dump_json(exclude_defaults=True)
+
+
+def from_json(text: str) -> ClusterFile:
+    """The cluster file of a live cluster. Errors: ValueError, if another version of the toolkit wrote it."""
+    return ClusterFile.model_validate_json(text)
 
 
 class Effect(IntEnum):

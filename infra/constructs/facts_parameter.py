@@ -1,11 +1,13 @@
-"""Writes the facts: the SSM parameter in which a cluster says what it is."""
+"""Writes the parameters in which a cluster says what it is, and from which cluster file it was made."""
 
 from __future__ import annotations
 
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
+from infra.config import changes
 from infra.config.facts import Facts, parameter_name
+from infra.config.schema import ClusterFile
 
 
 class FactsParameter(Construct):
@@ -22,5 +24,22 @@ class FactsParameter(Construct):
             # More than 4 KiB need the advanced tier, which costs 5 cents a month
             tier="Intelligent-Tiering",
             value=facts.to_json(),
+            tags=tags,
+        )
+
+
+class ClusterFileParameter(Construct):
+    """The cluster file that a cluster was deployed from: what a changed one would do is told by comparing the two."""
+
+    def __init__(self, scope: Construct, id: str, *, cluster: ClusterFile, tags: dict[str, str]) -> None:
+        super().__init__(scope, id)
+        ssm.CfnParameter(
+            self,
+            "Parameter",
+            name=changes.parameter_name(cluster.name),
+            description=f"The cluster file of the Dure cluster {cluster.name}",
+            type="String",
+            tier="Intelligent-Tiering",
+            value=changes.to_json(cluster),
             tags=tags,
         )

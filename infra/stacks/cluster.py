@@ -15,7 +15,7 @@ from infra.config.interfaces import layout, refusals
 from infra.config.schema import ClusterFile, Image, Queue
 from infra.constructs.alarms import Alarms
 from infra.constructs.command_document import CommandDocument, document_name
-from infra.constructs.facts_parameter import FactsParameter
+from infra.constructs.facts_parameter import ClusterFileParameter, FactsParameter
 from infra.constructs.head import Head, HeadInterface
 from infra.constructs.launch_template import HeadTemplate, MachineBase, NodeTemplate
 from infra.constructs.logs import log_group
@@ -81,6 +81,7 @@ class ClusterStack(cdk.Stack):
         parameter = FactsParameter(
             self, "Facts", facts=self._facts(interface), tags={"dure:cluster": cluster.name, **cluster.tags}
         )
+        ClusterFileParameter(self, "ClusterFile", cluster=cluster, tags={"dure:cluster": cluster.name, **cluster.tags})
         template = self._head_template(node_role_arn=node.role.role_arn)
         alarms = Alarms(
             self,

@@ -28,11 +28,20 @@ def tags(cluster: ClusterFile) -> Iterator[Found]:
             )
 
 
+@rule("cluster-name", why="Parameters under /dure/images hold the ids of images.", source="this project")
+def cluster_name(cluster: ClusterFile) -> Iterator[Found]:
+    if cluster.name == "images":
+        yield Found(("name",), '"images"', "any other name")
+
+
 @rule("facts-size", why="What a cluster is must fit into one SSM parameter.", source="SSM API, PutParameter")
 def facts_size(cluster: ClusterFile) -> Iterator[Found]:
     templates = sum(len(cluster.queue_zones(queue)) for queue in cluster.queues)
     associations = sum(FACTS_ASSOCIATION + len(each.path) + len(each.prefix) for each in cluster.storage.associations)
     size = FACTS_BASE + FACTS_QUEUE * len(cluster.queues) + FACTS_TEMPLATE * templates + associations
+    file = len(cluster.model_dump_json(exclude_defaults=True).encode())
+    if file > FACTS_LIMIT:
+        yield Found(("queues",), f"a file of {file} bytes", f"at most {FACTS_LIMIT} bytes, without what is default")
     if size > FACTS_LIMIT:
         found = f"{len(cluster.queues)} queues with {templates} zones in all (about {size} bytes of facts)"
         yield Found(("queues",), found, f"at most {FACTS_LIMIT} bytes", "give queues fewer zones, or make two clusters")
@@ -74,4 +83,4 @@ def _does_the_same(other: InstanceType, known: InstanceType) -> bool:
     )
 
 
-MONEY: tuple[Rule, ...] = (tags, facts_size, cheaper_equal)
+MONEY: tuple[Rule, ...] = (cluster_name, tags, facts_size, cheaper_equal)

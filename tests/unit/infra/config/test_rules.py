@@ -119,6 +119,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "image.ssm_parameter",
     ),
     ({"queues": [{**P4D, "instance_type": "p6-b200.48xlarge"}]}, "blackwell-driver", "image.nvidia_driver"),
+    ({"name": "images"}, "cluster-name", "name"),
     ({"tags": {"dure:x": "1"}}, "tags", "tags.dure:x"),
     ({"tags": {"AWS:x": "1"}}, "tags", "tags.AWS:x"),
     ({"tags": {"Name": "1"}}, "tags", "tags.Name"),

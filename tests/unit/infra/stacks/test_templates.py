@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from infra.config import changes
 from infra.config.facts import Facts
 from infra.config.loader import load_cluster
 from tests.unit.infra.conftest import CLUSTER_FILES, FULL, ROOT, Templates
@@ -43,12 +44,24 @@ def only(template: dict[str, Any], kind: str) -> dict[str, Any]:
     return dict(found)
 
 
+def ssm_parameters(templates: Templates) -> dict[str, dict[str, Any]]:
+    found = [each for each in templates["cluster"]["Resources"].values() if each["Type"] == "AWS::SSM::Parameter"]
+    return {each["Properties"]["Name"]: each["Properties"] for each in found}
+
+
+@pytest.mark.parametrize("path", CLUSTER_FILES, ids=lambda path: str(path.stem))
+def test_a_cluster_keeps_the_file_that_it_was_made_from(path: Path, templates: Callable[[Path], Templates]) -> None:
+    cluster = load_cluster(path)
+    parameter = ssm_parameters(templates(path))[changes.parameter_name(cluster.name)]
+    assert changes.from_json(parameter["Value"]) == cluster
+    assert changes.compare(changes.from_json(parameter["Value"]), cluster) == ()
+
+
 @pytest.mark.parametrize("path", CLUSTER_FILES, ids=lambda path: str(path.stem))
 def test_facts_say_what_the_file_says(path: Path, templates: Callable[[Path], Templates]) -> None:
     cluster = load_cluster(path)
-    parameter = only(templates(path)["cluster"], "AWS::SSM::Parameter")["Properties"]
+    parameter = ssm_parameters(templates(path))[f"/dure/{cluster.name}/facts"]
     facts = Facts.from_json(pasted(parameter["Value"]))
-    assert parameter["Name"] == f"/dure/{cluster.name}/facts"
     assert parameter["Tier"] == "Intelligent-Tiering"
     assert (facts.name, facts.region) == (cluster.name, cluster.region)
     assert (facts.head.private_ip, facts.head.host_name) == ("10.42.0.10", "ip-10-42-0-10")
@@ -66,7 +79,7 @@ def test_facts_say_what_the_file_says(path: Path, templates: Callable[[Path], Te
 def test_the_facts_estimate_of_the_rules_is_no_underestimate(templates: Callable[[Path], Templates]) -> None:
     from infra.config.rules.money import FACTS_BASE, FACTS_QUEUE, FACTS_TEMPLATE
 
-    value = pasted(only(templates(FULL)["cluster"], "AWS::SSM::Parameter")["Properties"]["Value"])
+    value = pasted(ssm_parameters(templates(FULL))["/dure/full/facts"]["Value"])
     # Real ids are longer than the made-up ones: 24 for a subnet or a template, 90 for a secret or placement group
     assert len(value) + 12 * 8 + 3 * 80 < FACTS_BASE + 3 * FACTS_QUEUE + 4 * FACTS_TEMPLATE
 
