@@ -30,7 +30,7 @@ def run(argv: Sequence[str]) -> int:
         for advice in checked.advice:
             say(f"advice: {advice}")
         if checked.cluster is not None:
-            queues = ", ".join(f"{q.name} (0-{q.max} {q.instance_type})" for q in checked.cluster.queues)
+            queues = ", ".join(f"{q.name} ({q.min}-{q.max} {q.instance_type})" for q in checked.cluster.queues)
             print(f"{options.file}: cluster {checked.cluster.name} in {checked.cluster.region}, queues: {queues}")
         else:
             say(f"{options.file}: {count(len(checked.problems), 'problem')}")

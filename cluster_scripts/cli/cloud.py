@@ -69,7 +69,7 @@ def _start(words: Sequence[str]) -> int:
     python = HOUSE / PYTHON
     if not python.exists():
         raise RequestError(
-            f"the local cloud's environment is not there ({PYTHON} in {HOUSE}); `make setup` in the repository makes it"
+            f"the local cloud's environment is not there ({PYTHON} in {HOUSE}); `python3 -m tools.setup` there makes it"
         )
     # the exports of `dure cloud env` are for its clients: the program itself must not follow them
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,11 +82,15 @@ def login_of(text: str) -> Login:
 class SshCluster:
     """A Slurm cluster behind a login machine; implements `cluster_scripts.jobs.ports.Cluster`. Close it after use."""
 
-    def __init__(self, connection: Connection, login: Login, *, time_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, connection: Connection, login: Login, *, time_ms: Callable[[], int], new_id: Callable[[], str]
+    ) -> None:
+        """No call is made. time_ms: milliseconds since 1970. new_id: letters and digits that never come twice."""
         self._connection = connection
         self._login = login
         self._layout = login.layout()
         self._time_ms = time_ms
+        self._new_id = new_id
 
     @classmethod
     def open(cls, address: str, *, config_path: Path | None = None) -> SshCluster:
@@ -93,7 +98,12 @@ class SshCluster:
         connection = Connection.open(address, config_path=config_path)
         try:
             answer = connection.run(["bash", "-lc", _PROBE])
-            return cls(connection, login_of(answer.stdout), time_ms=lambda: time.time_ns() // 1_000_000)
+            return cls(
+                connection,
+                login_of(answer.stdout),
+                time_ms=lambda: time.time_ns() // 1_000_000,
+                new_id=lambda: uuid.uuid4().hex,
+            )
         except BaseException:
             connection.close()
             raise
@@ -181,8 +191,10 @@ class SshCluster:
     def _send(self, code: Path, folder: str) -> None:
         if self._connection.exists(folder):
             return
-        self._connection.put(code, f"{folder}.tar.gz")
-        self._checked(["sh", "-c", _UNPACK, "unpack", f"{folder}.tar.gz", folder])
+        # a name of its own: somebody else may send the same folder at the same time
+        archive = f"{folder}.{self._new_id()}.tar.gz"
+        self._connection.put(code, archive)
+        self._checked(["sh", "-c", _UNPACK, "unpack", archive, folder])
 
     def _slurm(self, argv: Sequence[str], *, stdin: str = "") -> Result:
         result = self._connection.run([*self._login.environment(), *argv], stdin=stdin)

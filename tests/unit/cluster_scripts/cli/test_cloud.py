@@ -61,4 +61,4 @@ def test_a_missing_environment_names_the_remedy(
 ) -> None:
     monkeypatch.setattr(cloud, "HOUSE", tmp_path)
     assert main(["cloud", "status"]) == 2
-    assert "make setup" in capsys.readouterr().err
+    assert "tools.setup" in capsys.readouterr().err

@@ -87,7 +87,7 @@ def host() -> Host:
 
 @pytest.fixture
 def cluster(host: Host) -> SshCluster:
-    return SshCluster(cast(Connection, host), login_of(PROBE), time_ms=lambda: 5)
+    return SshCluster(cast(Connection, host), login_of(PROBE), time_ms=lambda: 5, new_id=lambda: "n1")
 
 
 def test_the_login_shell_is_read_past_what_it_prints() -> None:
@@ -140,9 +140,9 @@ def test_code_is_sent_and_unpacked_once(host: Host, cluster: SshCluster, tmp_pat
     spec = replace(SPEC, code=CodeRef.of(digest))
     folder = f"/home/kim/.dure/code/{digest}"
     cluster.submit(spec, code=archive)
-    assert host.files == {f"{folder}.tar.gz": b"code"}
+    assert host.files == {f"{folder}.n1.tar.gz": b"code"}
     unpack = next(words for words in host.ran if words[0] == "sh")
-    assert unpack[-2:] == (f"{folder}.tar.gz", folder)
+    assert unpack[-2:] == (f"{folder}.n1.tar.gz", folder)
     assert f"--chdir={folder}" in host.ran[-1]
     host.files[folder] = b""
     host.ran.clear()
