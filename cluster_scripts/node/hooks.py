@@ -13,12 +13,14 @@ import signal
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cluster_scripts.jobs.errors import StepFailed
+from cluster_scripts.jobs.errors import DureError, StepFailed
 from cluster_scripts.node.accounts import JOB_UID
 from cluster_scripts.node.boot import SLURMD_PORT, listens
+from cluster_scripts.node.slurm import MARK, Slurm, reason
 from cluster_scripts.node.system import System
 from cluster_scripts.slurm import commands, power
 from infra.config.facts import Facts
@@ -68,6 +70,12 @@ def prolog(system: System, facts: Facts, *, job: str, queue: str, gpus: Callable
     _check_gpus(system, facts.queue(queue).gpus, gpus)
     system.folder(RUNNING_JOBS)
     system.path(f"{RUNNING_JOBS}/{job}").touch()
+
+
+def refuse_node(slurm: Slurm, node: str, error: StepFailed) -> None:
+    """Drain this node with our reason: Slurm's own would be "Prolog error". It does drain it if that does not work."""
+    with suppress(DureError):
+        slurm.update_nodes([node], state="DRAIN", reason=reason(MARK, error))
 
 
 def _check_gpus(system: System, wanted: int, gpus: Callable[[], int | None]) -> None:

@@ -17,8 +17,7 @@ from typing import Protocol
 from cluster_scripts.backends.aws.node_services import Instance
 from cluster_scripts.jobs.errors import DureError
 from cluster_scripts.jobs.model import Node
-from cluster_scripts.node.power import MARK
-from cluster_scripts.node.slurm import Slurm
+from cluster_scripts.node.slurm import MARK, Slurm
 from cluster_scripts.node.steps import StepLog
 from cluster_scripts.node.system import Clock
 from infra.config.facts import Facts
@@ -71,7 +70,7 @@ def plan(
                 yield Finding("dead", node.name)
         elif node.instance_id and not has_machine and not flags & _GOING:
             yield Finding("gone", node.name, node.instance_id)
-        elif "drain" in flags and not node.job_ids and node.reason.startswith("Prolog error"):
+        elif "drain" in flags and not node.job_ids and node.reason.startswith((MARK, "Prolog error")):
             # our own check refused this machine: the next one may be sound
             yield Finding("dead", node.name)
         elif node.name in kept and "powered_down" in flags and not flags & (_GOING | {"powering_up", "drain"}):

@@ -15,17 +15,14 @@ from typing import Protocol
 from cluster_scripts.backends.aws.node_services import Instance, Launch
 from cluster_scripts.jobs.errors import DureError, NoCapacity, StepFailed, Throttled, Unreachable
 from cluster_scripts.node import launches
-from cluster_scripts.node.slurm import Slurm
+from cluster_scripts.node.slurm import MARK, Slurm, reason
 from cluster_scripts.node.steps import StepLog
 from cluster_scripts.node.system import Clock
 from cluster_scripts.slurm.power import Machine, Resume
 from infra.config import catalog
 from infra.config.facts import Facts, LaunchTemplate, Queue
 
-#: Every reason that we give to a node or a job begins so: the keeper looks for it.
-MARK = "dure: "
 NO_CAPACITY = MARK + "no capacity"
-MAX_REASON = 400
 
 #: Waits after RequestLimitExceeded, or after no answer, in seconds.
 BACK_OFF: tuple[float, ...] = (5, 10, 20, 40, 60, 60, 60)
@@ -190,12 +187,11 @@ class Power:
 
     def _refuse(self, group: Group, error: DureError) -> None:
         """No machines for this job: tell its user, and let Slurm go on without these nodes for a while."""
-        kind = NO_CAPACITY if isinstance(error, NoCapacity) else MARK + "no machines:"
-        reason = " ".join(f"{kind} {error}".split())[:MAX_REASON]
+        why = reason(NO_CAPACITY if isinstance(error, NoCapacity) else MARK + "no machines:", error)
         if group.job_id:
-            self.slurm.note_job(group.job_id, reason)
+            self.slurm.note_job(group.job_id, why)
         # DOWN takes the job off the nodes at once; alone it would leave them "powering up" until ResumeTimeout
-        self.slurm.update_nodes(group.nodes, state="DOWN", reason=reason)
+        self.slurm.update_nodes(group.nodes, state="DOWN", reason=why)
         self.slurm.update_nodes(group.nodes, state="POWER_DOWN_FORCE")
 
 

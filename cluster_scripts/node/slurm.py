@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cluster_scripts.jobs.errors import NoSuchJob, StepFailed, Unreachable
+from cluster_scripts.jobs.errors import DureError, NoSuchJob, StepFailed, Unreachable
 from cluster_scripts.jobs.model import Job, Node
 from cluster_scripts.node.system import System
 from cluster_scripts.slurm import commands, parse
 
+#: Every reason that we give to a node or a job begins so: the keeper looks for it.
+MARK = "dure: "
+MAX_REASON = 400
+
 #: Seconds that a Slurm command may take: a busy slurmctld answers late, not never.
 PATIENCE = 45
+
+
+def reason(kind: str, error: DureError) -> str:
+    """An error as the reason of a node or a job: one line, not too long."""
+    return " ".join(f"{kind} {error}".split())[:MAX_REASON]
 
 
 @dataclass(frozen=True)

@@ -108,13 +108,17 @@ def prolog_slurmctld(arguments: Sequence[str]) -> int:
 
 
 def prolog(arguments: Sequence[str]) -> int:
-    """Prolog of slurmd. Another code than 0 drains this node."""
+    """Prolog of slurmd. Another code than 0 drains this node, for the reason that `dure nodes` then shows."""
     from cluster_scripts.node import hooks
+    from cluster_scripts.node.slurm import Slurm
 
-    system = System()
-    job = _job()
-    with _log(f"prolog of job {job}", system, NODE_LOG).step("check"):
-        hooks.prolog(system, _facts(system), job=job, queue=_queue(system), gpus=hooks.count_gpus)
+    system, job = System(), _job()
+    try:
+        with _log(f"prolog of job {job}", system, NODE_LOG).step("check"):
+            hooks.prolog(system, _facts(system), job=job, queue=_queue(system), gpus=hooks.count_gpus)
+    except StepFailed as error:
+        hooks.refuse_node(Slurm(system), os.environ.get("SLURMD_NODENAME", ""), error)
+        raise
     return 0
 
 

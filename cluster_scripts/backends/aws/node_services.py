@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 # S3 answers 403 for a missing object to a role that may not list the bucket, and ours may not.
 _MISSING = frozenset({"NoSuchKey", "404", "NotFound", "AccessDenied", "403"})
-# Not in that zone, or not with that market: another zone may have it. Source: EC2's error codes.
-_UNSUPPORTED = frozenset({"Unsupported", "UnsupportedOperation"})
+# Not in that zone, not with that market, or its subnet is full: another zone may have it. Source: EC2's error codes.
+_NOT_HERE = frozenset({"Unsupported", "UnsupportedOperation", "InsufficientFreeAddressesInSubnet"})
 _LIVE = ["pending", "running"]
 # EC2's own limits for one call
 DESCRIBE_BATCH = 500
@@ -146,7 +146,7 @@ class NodeServices:
             )
         except ClientError as error:
             ours = translated(error, doing)
-            raise (NoCapacity(str(ours)) if code_of(error) in _UNSUPPORTED else ours) from error
+            raise (NoCapacity(str(ours)) if code_of(error) in _NOT_HERE else ours) from error
         return [instance["InstanceId"] for instance in answer["Instances"]]
 
     def instances(self, ids: Sequence[str]) -> list[Instance]:

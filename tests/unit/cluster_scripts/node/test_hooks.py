@@ -12,6 +12,7 @@ import pytest
 
 from cluster_scripts.jobs.errors import StepFailed
 from cluster_scripts.node import hooks
+from cluster_scripts.node.slurm import Slurm
 from cluster_scripts.node.system import Result
 from tests.unit.cluster_scripts.made import FACTS, Machine
 
@@ -86,6 +87,16 @@ def test_faults_of_a_node_are_named(node: Machine, monkeypatch: pytest.MonkeyPat
     with pytest.raises(StepFailed, match="/fsx is not mounted"):
         check(node)
     assert not (node.root / "run/dure/jobs/7").exists()
+
+
+def test_a_refused_node_says_why(tmp_path: Path) -> None:
+    made = Machine(tmp_path)
+    hooks.refuse_node(Slurm(made.system), "gpu-1", StepFailed("7 of 8 GPU devices\nare in /dev"))
+    assert made.calls == [
+        ["scontrol", "update", "NodeName=gpu-1", "state=DRAIN", "reason=dure: 7 of 8 GPU devices are in /dev"]
+    ]
+    made.answers["scontrol"] = Result(1, "", "slurm_update error: Access denied")
+    hooks.refuse_node(Slurm(made.system), "gpu-1", StepFailed("x"))
 
 
 def test_epilog_ends_what_is_left_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

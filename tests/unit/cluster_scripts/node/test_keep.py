@@ -72,8 +72,9 @@ def test_a_node_that_is_down_with_its_machine_is_somebodys_business() -> None:
 
 
 def test_a_node_that_our_prolog_refused() -> None:
-    refused = node("gpu-1", "idle", "DRAIN", machine="i-1", reason="Prolog error")
-    assert found([refused], [instance("i-1")]) == [Finding("dead", "gpu-1")]
+    for reason in ("Prolog error", "dure: 7 of 8 GPU devices are in /dev"):
+        refused = node("gpu-1", "idle", "DRAIN", machine="i-1", reason=reason)
+        assert found([refused], [instance("i-1")]) == [Finding("dead", "gpu-1")]
     by_hand = node("gpu-1", "idle", "DRAIN", machine="i-1", reason="kim looks at it")
     assert found([by_hand], [instance("i-1")]) == []
 
