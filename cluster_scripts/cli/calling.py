@@ -10,6 +10,11 @@ from importlib import import_module
 INTERRUPTED = 130  # what shells give for SIGINT: 128 + 2
 
 
+def abandon_output() -> None:
+    """The reader of our output went away: let the interpreter's last flush go nowhere instead of complaining."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def call(module: str, argv: Sequence[str]) -> int:
     """Import the module and run its `run(argv)`; every error of ours becomes its message and its exit code."""
     try:
@@ -20,8 +25,7 @@ def call(module: str, argv: Sequence[str]) -> int:
         sys.stderr.write("\ninterrupted\n")
         return INTERRUPTED
     except BrokenPipeError:
-        # the reader of our output went away (`dure jobs | head -1`): no error, and nothing more to write
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon_output()  # `dure jobs | head -1` is no error
         return 0
     except Exception as error:
         from cluster_scripts.jobs.errors import DureError

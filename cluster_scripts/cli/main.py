@@ -67,8 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     first, rest = words[0], words[1:]
     if first in ("-h", "--help", "help"):
-        sys.stdout.write(help_text())
-        return 0
+        return _print_help()
     if first == "--version":
         return _print_version()
     for name, _, module in COMMANDS:
@@ -77,6 +76,17 @@ def main(argv: list[str] | None = None) -> int:
 
             return call(f"{PACKAGE}.{module}", rest)
     return _unknown(first)
+
+
+def _print_help() -> int:
+    try:
+        sys.stdout.write(help_text())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        from cluster_scripts.cli.calling import abandon_output
+
+        abandon_output()
+    return 0
 
 
 def _print_version() -> int:

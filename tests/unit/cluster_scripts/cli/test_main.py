@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -82,6 +83,25 @@ def test_an_error_that_is_not_ours_keeps_its_traceback(monkeypatch: pytest.Monke
     monkeypatch.setattr(calling, "import_module", lambda name: SimpleNamespace(run=run))
     with pytest.raises(ZeroDivisionError):
         calling.call("any", [])
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "from cluster_scripts.cli.main import main; sys.exit(main(['--help']))",
+        "from types import SimpleNamespace as S; from cluster_scripts.cli import calling;"
+        "calling.import_module = lambda name: S(run=lambda argv: print('x' * 1000) or 0);"
+        "sys.exit(calling.call('any', []))",
+    ],
+)
+def test_a_reader_that_goes_away_is_no_error(program: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {program}"], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_an_interrupt_ends_as_shells_expect(
