@@ -20,8 +20,10 @@ from cluster_scripts.cli.wording import count, run_time, state_text
 from cluster_scripts.jobs.model import RUNNING, Job, Node
 from monitoring.catalog import HEAD_NODE, METRICS
 
-# what the agent sends is a value a minute at the coarsest; older values say nothing about now
-PERIOD_SECONDS = 10
+# Periods that GetMetricData takes for values kept by the second; those kept by the minute have multiples of 60 only.
+# Source: its API reference
+SHORT_PERIODS = (1, 5, 10, 20, 30)
+# older values say nothing about now
 WINDOW = timedelta(minutes=3)
 
 NODE_METRICS = ("cpu_utilization", "memory_utilization", "gpu_utilization", "gpu_memory_utilization")
@@ -106,7 +108,8 @@ def look(cluster: AwsCluster, *, now: datetime, everything: bool) -> View:
     queries = [query for name in [HEAD_NODE, *(n.name for n in nodes)] for query in node_queries(cluster.name, name)]
     queries += [query for job in jobs for query in job_queries(cluster.name, job.id)]
     namespace = cluster.facts.metrics_namespace
-    points = newest(cluster.aws, namespace, queries, now=now, period=PERIOD_SECONDS, window=WINDOW)
+    period = period_of(cluster.facts.monitoring.interval_seconds)
+    points = newest(cluster.aws, namespace, queries, now=now, period=period, window=WINDOW)
     head = _head_node()
     return View(
         cluster=cluster.name,
@@ -114,6 +117,11 @@ def look(cluster: AwsCluster, *, now: datetime, everything: bool) -> View:
         nodes=tuple((node, _figures(node.name, NODE_METRICS, points)) for node in [head, *nodes]),
         jobs=tuple((job, _figures(f"job {job.id}", JOB_METRICS, points)) for job in jobs),
     )
+
+
+def period_of(interval_seconds: int) -> int:
+    """The shortest period in which an agent that sends so often has a value."""
+    return next((period for period in SHORT_PERIODS if period >= interval_seconds), 60)
 
 
 def node_queries(cluster: str, node: str) -> list[Query]:

@@ -80,6 +80,11 @@ def test_json_has_every_figure_by_name(asked: list[Query], capsys: pytest.Captur
     assert job["metrics"] == {"step": 1200.0, "loss": 9.87654, "records_per_second": 75.4, "tokens_per_second": 77209.6}
 
 
+@pytest.mark.parametrize(("interval", "period"), [(1, 1), (2, 5), (5, 5), (30, 30), (31, 60), (60, 60)])
+def test_the_period_is_one_that_cloudwatch_keeps(interval: int, period: int) -> None:
+    assert top.period_of(interval) == period
+
+
 @pytest.mark.parametrize("width", [30, 80, 200])
 def test_the_view_fits_the_terminal(width: int, asked: list[Query]) -> None:
     view = top.look(the_cluster(), now=START, everything=True)
