@@ -80,6 +80,14 @@ def _parser() -> ArgumentParser:
     job.add_argument(
         "--no-requeue", dest="requeue", action="store_false", help="do not start it again when a node is lost"
     )
+    _add_code(to)
+    _add_how(to)
+    add_target(to)
+    add_json(to)
+    return to
+
+
+def _add_code(to: ArgumentParser) -> None:
     code = to.add_argument_group("its code")
     which = code.add_mutually_exclusive_group()
     which.add_argument("--folder", type=Path, default=Path(), metavar="DIR", help="the folder to send (this one)")
@@ -93,15 +101,15 @@ def _parser() -> ArgumentParser:
         metavar="PATH",
         help="send this file although it looks like a secret",
     )
+
+
+def _add_how(to: ArgumentParser) -> None:
     how = to.add_argument_group("how")
     how.add_argument("--wait", action="store_true", help="follow its output to the end; exit 1 if it does not complete")
     how.add_argument("--dry-run", action="store_true", help="check and show what would be submitted; change nothing")
     how.add_argument(
         "--cluster-file", type=Path, metavar="FILE", help="with --dry-run: check against this file, without AWS"
     )
-    add_target(to)
-    add_json(to)
-    return to
 
 
 @contextmanager
