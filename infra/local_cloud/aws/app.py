@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from infra.local_cloud.aws.gateway import Gateway
 from infra.local_cloud.aws.operations import Operations
 from infra.local_cloud.machines.api import Machines
 
+_M_MMAP_THRESHOLD = -3  # malloc.h
 PLUGINS: tuple[Operations, ...] = (CLOUDFORMATION, ec2.OPERATIONS, fsx.OPERATIONS, ssm.OPERATIONS)
 PREPARATIONS = {
     ("iam", "AttachRolePolicy"): iam.know_managed_policy,
@@ -33,7 +37,7 @@ OBSERVERS = {
     ("ec2", "CreateVpcEndpoint"): interfaces.own_endpoint_interfaces,
     ("s3", "PutObject"): s3.object_written,
     ("s3", "CopyObject"): s3.object_written,
-    ("s3", "CompleteMultipartUpload"): s3.object_written,
+    ("s3", "CompleteMultipartUpload"): s3.upload_completed,
     ("s3", "DeleteObject"): s3.object_deleted,
     ("s3", "DeleteObjects"): s3.objects_deleted,
 }
@@ -48,7 +52,9 @@ def build_app(machines: Machines, *, state: Path, port: int) -> Gateway:
     Side effects: sets `machines.on_exit`; points tempfile at `state` for S3's objects; replaces what `pins` lists.
     Raises RuntimeError when moto is not the one that the plug-ins were written against.
     """
-    return build_cloud(machines, state=state, port=port)[1]
+    gateway = build_cloud(machines, state=state, port=port)[1]
+    gc.freeze()  # what is loaded by now stays: collections after large uploads need not look at it
+    return gateway
 
 
 def build_cloud(machines: Machines, *, state: Path, port: int) -> tuple[Cloud, Gateway]:
@@ -56,6 +62,7 @@ def build_cloud(machines: Machines, *, state: Path, port: int) -> tuple[Cloud, G
     problems = pins.check()
     if problems:
         raise RuntimeError("moto is not the one that the local cloud was written against: " + "; ".join(problems))
+    _give_memory_back()
     moto_app = _moto_app(state)
     s3.install()
     cloud = Cloud(machines, state=state, port=port)
@@ -67,10 +74,16 @@ def build_cloud(machines: Machines, *, state: Path, port: int) -> tuple[Cloud, G
     return cloud, gateway
 
 
+def _give_memory_back() -> None:
+    """Let glibc return large blocks when they are freed: S3 bodies come in parts of 8 MB, on many threads."""
+    try:
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+    except AttributeError:
+        return  # another C library: it has no such setting
+
+
 def _moto_app(state: Path) -> Any:
     """moto's own WSGI app, its settings made before its modules read them."""
-    import tempfile
-
     state.mkdir(parents=True, exist_ok=True)
     objects = state / "objects"
     objects.mkdir(exist_ok=True)

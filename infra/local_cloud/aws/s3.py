@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable
 from typing import Any
@@ -61,9 +62,15 @@ def install() -> None:
 
 
 def object_written(cloud: Cloud, call: Call) -> None:
-    """After PutObject, CopyObject or CompleteMultipartUpload."""
+    """After an object was written."""
     if call.access_key != ACCESS_KEY:  # a file system's own export is not imported again
         sync.object_changed(cloud, call.region, call.params["Bucket"], call.params["Key"], deleted=False)
+
+
+def upload_completed(cloud: Cloud, call: Call) -> None:
+    """After CompleteMultipartUpload: free the parts, which sit in cycles of moto's and werkzeug's making."""
+    gc.collect()
+    object_written(cloud, call)
 
 
 def object_deleted(cloud: Cloud, call: Call) -> None:
