@@ -151,15 +151,17 @@ class UnexpectedAnswer(OtherSide):
     kind = "unexpected_answer"
 
 
-def _subtree(root: type[DureError]) -> Iterator[type[DureError]]:
+def travelling(root: type[DureError] = DureError) -> Iterator[type[DureError]]:
+    """The errors of this module, root first: those that a machine may send. A command's own never leave the client."""
     yield root
     for child in root.__subclasses__():
-        yield from _subtree(child)
+        if child.__module__ == __name__:
+            yield from travelling(child)
 
 
 def from_kind(kind: str, message: str) -> DureError:
     """The error that `kind` names, as it travelled in a machine's answer; an unknown kind becomes UnexpectedAnswer."""
-    for error in _subtree(DureError):
+    for error in travelling():
         if error.kind == kind:
             return error(message)
     return UnexpectedAnswer(f"{message} (error of an unknown kind {kind!r}: is the cluster newer than this toolkit?)")
