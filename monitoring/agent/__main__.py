@@ -48,8 +48,8 @@ def loops(settings: Settings, sink: Sink) -> tuple[MetricsLoop, LogsLoop]:
     losses = Losses()
     metrics = MetricsLoop(
         collectors(settings, losses),
-        MetricQueue(sink, settings.facts.metrics_namespace, losses),
-        settings.labels,
+        MetricQueue(sink, settings.facts.metrics_namespace, losses=losses),
+        labels=settings.labels,
         interval=settings.interval_seconds,
         jobs=lambda: running_jobs(RUNNING_JOBS),
         wall=time.time,

@@ -37,7 +37,7 @@ class Efa:
         before, self._before = self._before, (now, after)
         if before is None:
             return []
-        growth = rates(before[1], after, now - before[0])
+        growth = rates(before[1], after, seconds=now - before[0])
         return [reading(metric, total) for metric, total in _by_metric(growth).items()]
 
     def _counters(self) -> dict[str, int]:

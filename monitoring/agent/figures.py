@@ -132,7 +132,7 @@ class JobFigures:
         try:
             with folder(self._root, (*self._parts, name)) as within:
                 for file in sorted(filter(is_first_rank, entries(within))):
-                    data, job.offsets[file] = _new_lines(file, within, job.offsets.get(file, 0))
+                    data, job.offsets[file] = _new_lines(file, within, offset=job.offsets.get(file, 0))
                     job.grew_at = now if data else job.grew_at
                     figures.extend(filter(None, map(parse_line, data.splitlines())))
         except OSError:
@@ -155,7 +155,7 @@ class JobFigures:
             yield summary(name, values, {"Job": job}, time=bucket)
 
 
-def _new_lines(name: str, within: int, offset: int) -> tuple[bytes, int]:
+def _new_lines(name: str, within: int, *, offset: int) -> tuple[bytes, int]:
     """Whole lines after `offset`, and where they end. A file that shrank is read from its start; a line without an end
     that fills a whole read is skipped. Errors: OSError."""
     fd = open_regular(name, within=within)

@@ -89,7 +89,7 @@ def disk_names(block: Path) -> frozenset[str]:
         return frozenset()
 
 
-def rates(before: Mapping[str, int], after: Mapping[str, int], seconds: float) -> dict[str, float]:
+def rates(before: Mapping[str, int], after: Mapping[str, int], *, seconds: float) -> dict[str, float]:
     """Growth a second of each counter that is in both; a counter that went back (a device was replaced) is left out."""
     if seconds <= 0:
         return {}
@@ -149,7 +149,7 @@ class Memory:
 class Disk:
     """`disk_utilization` of the root file system; what all disks together read and wrote."""
 
-    def __init__(self, proc: Path = Path("/proc"), block: Path = Path("/sys/block"), root: Path = Path("/")) -> None:
+    def __init__(self, proc: Path = Path("/proc"), *, block: Path = Path("/sys/block"), root: Path = Path("/")) -> None:
         self._root = root
         self._counters = Counters(
             {"disk_read_bytes": "received", "disk_write_bytes": "sent"},
@@ -205,7 +205,7 @@ class Counters:
         before, self._before = self._before, (now, after)
         if before is None:
             return []
-        return [reading(name, rate) for name, rate in rates(before[1], after, now - before[0]).items()]
+        return [reading(name, rate) for name, rate in rates(before[1], after, seconds=now - before[0]).items()]
 
 
 def _clamped(percent: float) -> float:

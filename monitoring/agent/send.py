@@ -52,7 +52,7 @@ class Losses:
 class MetricQueue:
     """Values wait here until CloudWatch has them; when it is full the oldest go. Not for several threads."""
 
-    def __init__(self, sink: MetricSink, namespace: str, losses: Losses, *, most: int = MOST_VALUES) -> None:
+    def __init__(self, sink: MetricSink, namespace: str, *, losses: Losses, most: int = MOST_VALUES) -> None:
         self._sink = sink
         self._namespace = namespace
         self._losses = losses

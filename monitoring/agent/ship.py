@@ -36,7 +36,7 @@ NEVER = float("inf")
 class LogSink(Protocol):
     """Where events go. Raises DureError if they did not arrive; else how many of them were refused for good."""
 
-    def put_events(self, group: str, stream: str, batch: Sequence[LogEvent]) -> int: ...
+    def put_events(self, batch: Sequence[LogEvent], *, group: str, stream: str) -> int: ...
 
 
 class Ends(Protocol):
@@ -124,7 +124,7 @@ class Shipper:
                 self._scan(within, now, forced=stopping)
                 moved = False
                 for log in list(self._logs.values()):
-                    moved = self._step(log, within, now) or moved
+                    moved = self._step(log, within, now=now) or moved
                 self._end_without_logs(now)
                 return moved
         except OSError as error:
@@ -165,17 +165,17 @@ class Shipper:
         """How often the log's job has ended."""
         return self._source.ends.times(self._source.stream(log.name)) if self._source.ends is not None else 0
 
-    def _step(self, log: _Log, within: int, now: float) -> bool:
+    def _step(self, log: _Log, within: int, *, now: float) -> bool:
         if now < log.look_at:
             return False
         try:
-            return (log.tail is not None or self._open(log, within, now)) and self._send_new(log, now)
+            return (log.tail is not None or self._open(log, within, now=now)) and self._send_new(log, now)
         except OSError as error:
             self._note(f"can't follow {log.name}: {error}")
             log.look_at = now + LATER_SECONDS
             return False
 
-    def _open(self, log: _Log, within: int, now: float) -> bool:
+    def _open(self, log: _Log, within: int, *, now: float) -> bool:
         """Open the log, or first its rotated predecessor that may not be sent whole; False: there is nothing to do."""
         inode = self._inodes.get(log.name)
         position = log.position
@@ -203,23 +203,23 @@ class Shipper:
         replaced = log.rotated or self._inodes.get(log.name) != tail.position.inode
         found = tail.read(now, final=replaced or complete)
         if found.messages:
-            self._send(log, found.messages, now)
+            self._send(log, found.messages, now=now)
         if found.consumed:
             tail.acknowledge(found)
             self._keep(log)
         elif replaced:
             self._leave(log)
         elif complete:
-            self._end(log, ends, now)
+            self._end(log, ends=ends, now=now)
         elif tail.idle(now) >= IDLE_SECONDS:
             self._close(log)
         return bool(found.consumed) or (replaced and log.name in self._logs)
 
-    def _end(self, log: _Log, ends: int, now: float) -> None:
+    def _end(self, log: _Log, *, ends: int, now: float) -> None:
         """Everything arrived and the job has ended: tell it, and sleep."""
         tail = log.tail
         assert tail is not None
-        self._send(log, [end_event(tail.position.offset)], now)
+        self._send(log, [end_event(tail.position.offset)], now=now)
         tail.told(ends)
         self._keep(log)
         self._close(log)
@@ -242,14 +242,14 @@ class Shipper:
             if log not in self._logs and now - since < SETTLE_SECONDS:
                 continue
             if log not in self._logs:
-                self._send(_Log(log, None), [end_event(0)], now)
+                self._send(_Log(log, None), [end_event(0)], now=now)
             del self._without_log[job]
 
-    def _send(self, log: _Log, messages: Sequence[str], now: float) -> None:
+    def _send(self, log: _Log, messages: Sequence[str], *, now: float) -> None:
         log.last_ms = max(log.last_ms, int(now * 1000))  # within a stream, time never goes back
         events = [LogEvent(timestamp_ms=log.last_ms, message=message) for message in messages]
         for batch in event_batches(events):  # one only: that is how much a tail reads
-            refused = self._sink.put_events(self._source.group, self._source.stream(log.name), batch)
+            refused = self._sink.put_events(batch, group=self._source.group, stream=self._source.stream(log.name))
             if refused:
                 self._lost(refused)
 

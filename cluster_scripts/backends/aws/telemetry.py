@@ -145,7 +145,7 @@ class Telemetry:
 
         return _halving(batch, put, refused=_REFUSED_METRICS)
 
-    def put_events(self, group: str, stream: str, batch: Sequence[LogEvent]) -> int:
+    def put_events(self, batch: Sequence[LogEvent], *, group: str, stream: str) -> int:
         """Send one batch of `event_batches`; how many of its events were refused for good.
 
         Makes the stream if there is none; the group must exist.
@@ -153,11 +153,11 @@ class Telemetry:
 
         def put(part: Sequence[LogEvent]) -> int:
             with translating(f"sending {len(part)} log lines to {group} {stream}"):
-                return self._put_part(group, stream, part)
+                return self._put_part(part, group=group, stream=stream)
 
         return _halving(batch, put, refused=_REFUSED_EVENTS)
 
-    def _put_part(self, group: str, stream: str, part: Sequence[LogEvent]) -> int:
+    def _put_part(self, part: Sequence[LogEvent], *, group: str, stream: str) -> int:
         request: dict[str, Any] = {
             "logGroupName": group,
             "logStreamName": stream,

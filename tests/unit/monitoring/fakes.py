@@ -148,7 +148,7 @@ class FakeSink:
         self.away = False
         self.refuse = 0
 
-    def put_events(self, group: str, stream: str, batch: Sequence[LogEvent]) -> int:
+    def put_events(self, batch: Sequence[LogEvent], *, group: str, stream: str) -> int:
         self._call()
         self.events.setdefault((group, stream), []).extend(batch)
         return self.refuse

@@ -38,7 +38,7 @@ def emitted(root: Path, labels: Labels) -> list[MetricValue]:
     collectors: list[Collector] = [
         Cpu(proc),
         Memory(proc),
-        Disk(proc, block_folder(root / "block"), root),
+        Disk(proc, block=block_folder(root / "block"), root=root),
         Network(proc),
         Efa(devices),
         Gpus(FakeNvml(*[{}] * 8), print),

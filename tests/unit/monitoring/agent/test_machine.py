@@ -70,8 +70,8 @@ def test_text_that_is_neither_diskstats_nor_net_dev() -> None:
 
 
 def test_rates_leave_out_what_went_back_or_is_new() -> None:
-    assert rates({"a": 1, "b": 9, "gone": 1}, {"a": 11, "b": 3, "new": 5}, 2.0) == {"a": 5.0}
-    assert rates({"a": 1}, {"a": 2}, 0.0) == {}
+    assert rates({"a": 1, "b": 9, "gone": 1}, {"a": 11, "b": 3, "new": 5}, seconds=2.0) == {"a": 5.0}
+    assert rates({"a": 1}, {"a": 2}, seconds=0.0) == {}
 
 
 def test_cpu_between_two_collections(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_network_after_its_card_was_reset(tmp_path: Path) -> None:
 
 
 def test_disk(tmp_path: Path) -> None:
-    disk = Disk(proc_folder(tmp_path / "proc"), block_folder(tmp_path / "block"), tmp_path)
+    disk = Disk(proc_folder(tmp_path / "proc"), block=block_folder(tmp_path / "block"), root=tmp_path)
     filled = disk.collect(0)
     assert [reading.name for reading in filled] == ["disk_utilization"]
     assert 0 <= filled[0].sum <= 100

@@ -90,8 +90,8 @@ def run_metrics(*, interval: float, after: int, sink: FakeSink) -> Ticker:
     losses = Losses()
     loop = MetricsLoop(
         [ticker, losses],
-        MetricQueue(sink, "Dure", losses),
-        LABELS,
+        MetricQueue(sink, "Dure", losses=losses),
+        labels=LABELS,
         interval=interval,
         jobs=lambda: [],
         wall=lambda: 1000.0 + ticker.now,
@@ -131,7 +131,7 @@ def test_an_outage_delays_values_but_loses_none(capsys: pytest.CaptureFixture[st
 
 def test_the_queue_drops_the_oldest_and_counts_them() -> None:
     sink, losses = FakeSink(), Losses()
-    queue = MetricQueue(sink, "Dure", losses, most=10)
+    queue = MetricQueue(sink, "Dure", losses=losses, most=10)
     queue.add(value(number) for number in range(25))
     assert len(queue) == 10
     queue.flush()
@@ -145,7 +145,7 @@ def test_the_queue_drops_the_oldest_and_counts_them() -> None:
 
 def test_a_batch_that_fails_leaves_what_was_sent_sent() -> None:
     sink, losses = FakeSink(), Losses()
-    queue = MetricQueue(sink, "Dure", losses)
+    queue = MetricQueue(sink, "Dure", losses=losses)
     queue.add(value(number) for number in range(2 * MAX_VALUES + 1))
     calls = 0
 
@@ -166,7 +166,7 @@ def test_a_batch_that_fails_leaves_what_was_sent_sent() -> None:
 def test_values_refused_for_good_are_counted() -> None:
     sink, losses = FakeSink(), Losses()
     sink.refuse = 1
-    queue = MetricQueue(sink, "Dure", losses)
+    queue = MetricQueue(sink, "Dure", losses=losses)
     queue.add([value(1), value(2)])
     queue.flush()
     assert len(queue) == 0
@@ -307,8 +307,10 @@ def test_a_loop_that_breaks_ends_the_agent(capsys: pytest.CaptureFixture[str]) -
 
     stop = threading.Event()
     broken = Broken(stop, after=1)
-    queue = MetricQueue(FakeSink(), "Dure", Losses())
-    loop = MetricsLoop([broken], queue, LABELS, interval=60, jobs=lambda: [], wall=broken.clock, clock=broken.clock)
+    queue = MetricQueue(FakeSink(), "Dure", losses=Losses())
+    loop = MetricsLoop(
+        [broken], queue, labels=LABELS, interval=60, jobs=lambda: [], wall=broken.clock, clock=broken.clock
+    )
     assert run_until(stop, loop) == 1
     assert stop.is_set()
     assert "RuntimeError: a mistake" in capsys.readouterr().err

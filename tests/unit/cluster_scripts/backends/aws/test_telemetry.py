@@ -67,7 +67,7 @@ class World:
         self.logs.add_response("create_log_stream", {}, {"logGroupName": GROUP, "logStreamName": STREAM})
 
     def put(self, *messages: str) -> int:
-        return self.telemetry.put_events(GROUP, STREAM, [event(message) for message in messages])
+        return self.telemetry.put_events([event(message) for message in messages], group=GROUP, stream=STREAM)
 
 
 @pytest.fixture
