@@ -31,14 +31,24 @@ READY_SECONDS = 60.0
 def main(arguments: list[str] | None = None) -> int:
     """Parse, call, translate errors into one line each."""
     options = _parser().parse_args(arguments)
+    os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"  # a user's has no ip(8) in it
     options.state = options.state.absolute()
     try:
         return int(options.action(options))
     except (StateError, MachineError) as error:
         print(f"local cloud: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"local cloud: {error}; its folder is {options.state}", file=sys.stderr)
     except KeyboardInterrupt:
         print("local cloud: interrupted", file=sys.stderr)
     return 1
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{port} is no port: 0 (a free one) to 65535")
+    return port
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--state", type=Path, default=REPOSITORY / ".dure" / "cloud", metavar="DIR", help="its folder")
     verbs = parser.add_subparsers(required=True)
     up = verbs.add_parser("up", parents=[common], help="start it")
-    up.add_argument("--port", type=int, default=0, help="port of 127.0.0.1; 0 takes a free one (default)")
+    up.add_argument("--port", type=_port, default=0, help="port of 127.0.0.1; 0 takes a free one (default)")
     up.add_argument("--detach", action="store_true", help="return when it is ready")
     up.add_argument("--node-environment", type=Path, default=REPOSITORY / ".envs" / "node", metavar="DIR")
     up.add_argument("--trainer-environment", type=Path, default=REPOSITORY / ".envs" / "trainer", metavar="DIR")
@@ -140,6 +150,8 @@ def _detach(options: argparse.Namespace, state: State) -> int:
             if state.info() is not None:
                 return 0
             time.sleep(0.05)
+    except OSError as error:
+        print(f"local cloud: {error}; its folder is {options.state}", file=sys.stderr)
     except KeyboardInterrupt:
         child.terminate()
         child.wait()

@@ -7,6 +7,7 @@ the local cloud is ready and goes when it ends; one that is left without a held 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -31,9 +32,11 @@ class State:
         self._lock_path, self._info_path = folder / "lock", folder / "cloud.json"
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, "it may not be written to")
         except OSError as error:
             raise StateError(
-                f"{folder} can't be made: {error.strerror}; give --state a folder that you may write"
+                f"{folder} can't be used: {error.strerror}; give --state a folder that you may write"
             ) from error
 
     @contextlib.contextmanager
