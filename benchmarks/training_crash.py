@@ -208,7 +208,11 @@ def main() -> int:
     args = parser.parse_args()
     if Path(sys.prefix) != TRAINER.parents[1]:
         os.execve(TRAINER, [str(TRAINER), "-m", "benchmarks.training_crash", *sys.argv[1:]], environment())
-    import horovod.mxnet  # noqa: F401 -- loaded once, before the forks
+    # Loaded once, before the forks
+    import horovod.mxnet  # noqa: F401
+
+    import training.loop
+    import training.pretrain  # noqa: F401
 
     with tempfile.TemporaryDirectory() as folder:
         crash = Crash(Path(folder), seed=args.seed)

@@ -7,6 +7,7 @@ learning rate follows from the step.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 
-from training import checkpoint
+from training import checkpoint, native
 from training.collective import Ranks
 from training.corpus import manifest, shards
 from training.dataset.order import derive
@@ -51,12 +52,11 @@ class Pretraining:
         self.step_number = 0
         self.stop_requested = False
         self._check_corpus()
-        network = build(settings.model, seed=settings.seed, context=context)
+        self.native = context.device_type == "cpu" and native.load(os.environ)
+        network = build(settings.model, seed=settings.seed, context=context, native=self.native)
         self.parameters: dict[str, Any] = named_parameters(network)
         for name, parameter in self.parameters.items():
             parameter.wd_mult = 1.0 if decays(name) else 0.0
-            if self.accumulation > 1:
-                parameter.grad_req = "add"
         self.losses = TokenLoss(network, prefix="loss_")
         self.losses.hybridize(static_alloc=True, static_shape=True)
         self._make_optimizer()
@@ -81,6 +81,7 @@ class Pretraining:
             epsilon=s.epsilon,
             weight_decay=s.weight_decay,
             fused=self.context.device_type == "gpu",
+            native=self.native,
         )
         # A fixed number of groups, each reduced as one: the sums do not depend on which gradients happen to be ready
         # together
@@ -138,7 +139,7 @@ class Pretraining:
             "position": asdict(self.stream.position),
             "settings": self.settings.fingerprint(),
             "ranks": self.ranks.size,
-            "environment": {"mxnet": mx.__version__, "numpy": np.__version__},
+            "environment": {"mxnet": mx.__version__, "numpy": np.__version__, "native": self.native},
         }
         return checkpoint.Snapshot(self.step_number, self.weights(), moments, state)
 
@@ -225,16 +226,19 @@ class Pretraining:
     def _backward(self, batch: np.ndarray[Any, np.dtype[np.int32]]) -> float:
         """Gradients of this rank's records into the parameters; returns their mean loss."""
         micro = self.settings.micro_batch
-        if self.accumulation > 1:
-            for gradient in self._gradients():
-                gradient[:] = 0
-        losses = []
+        losses, sums = [], []
         for first in range(0, len(batch), micro):
             inputs, targets = self._to_device(batch[first : first + micro])
             with mx.autograd.record():
                 loss = self.losses(inputs, targets).mean()
             loss.backward()
             losses.append(loss)
+            if self.accumulation > 1:
+                # Added here and not by MXNet's grad_req "add": operators of an extension library always overwrite
+                gradients = self._gradients()
+                sums = [s + g for s, g in zip(sums, gradients, strict=True)] if sums else [g.copy() for g in gradients]
+        for gradient, total in zip(self._gradients(), sums, strict=False):
+            total.copyto(gradient)
         return sum(float(loss.asscalar()) for loss in losses) / len(losses)
 
     def _to_device(self, records: np.ndarray[Any, np.dtype[np.int32]]) -> tuple[Any, Any]:

@@ -40,9 +40,11 @@ class _MultiTensor(mx.optimizer.Optimizer):  # type: ignore[misc]
     knows it).
     """
 
-    def __init__(self, *, beta1: float, beta2: float, epsilon: float, weight_decay: float, fused: bool) -> None:
+    def __init__(
+        self, *, beta1: float, beta2: float, epsilon: float, weight_decay: float, fused: bool, native: bool = False
+    ) -> None:
         super().__init__(wd=weight_decay, learning_rate=0.0)
-        self.beta1, self.beta2, self.epsilon, self.fused = beta1, beta2, epsilon, fused
+        self.beta1, self.beta2, self.epsilon, self.fused, self.native = beta1, beta2, epsilon, fused, native
         self.aggregate_num = _AGGREGATE
         self.step_number = 0
 
@@ -73,8 +75,10 @@ class _MultiTensor(mx.optimizer.Optimizer):  # type: ignore[misc]
 
 
 class AdamW(_MultiTensor):
-    """Decoupled weight decay. ``fused`` uses one operator for many tensors (GPUs); without it, two cheap ones a
-    tensor (CPUs).
+    """Decoupled weight decay.
+
+    ``fused`` uses one operator for many tensors (GPUs), ``native`` our own operator for each (CPUs); without either it
+    takes two cheap built-in ones a tensor.
     """
 
     def apply(
@@ -111,6 +115,20 @@ class AdamW(_MultiTensor):
             )
             return
         for weight, gradient, (mean, variance), decay in zip(weights, gradients, states, decays, strict=True):
+            if self.native:
+                mx.nd.dure_adamw(
+                    weight,
+                    gradient,
+                    mean,
+                    variance,
+                    rate=repr(rate),
+                    beta1=repr(self.beta1),
+                    beta2=repr(self.beta2),
+                    epsilon=repr(epsilon),
+                    keep=repr(1 - self.learning_rate * decay),
+                    scale=repr(float(self.rescale_grad)),
+                )
+                continue
             if decay:
                 weight *= 1 - self.learning_rate * decay
             mx.nd.adam_update(

@@ -18,6 +18,7 @@ from training.dataset.order import derive
 from training.model.config import ModelConfig
 
 _INITIAL_DEVIATION = 0.02
+_EPSILON = 1e-5
 _MASKED = -1e9  # far below any score, and finite: a softmax over it has no NaN (fp16 uses its own bound)
 _MASKED_FP16 = -6e4
 
@@ -25,9 +26,10 @@ _MASKED_FP16 = -6e4
 class CausalAttention(mx.gluon.HybridBlock):  # type: ignore[misc]
     """Multi-head self-attention in which a token sees itself and what stands before it."""
 
-    def __init__(self, config: ModelConfig, **kwargs: Any) -> None:
+    def __init__(self, config: ModelConfig, *, native: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._heads, self._dropout = config.heads, config.dropout
+        self._native = native and not config.dropout  # the native operator has no dropout of its weights
         with self.name_scope():
             self.qkv = nn.Dense(3 * config.units, flatten=False, in_units=config.units, prefix="qkv_")
             self.out = nn.Dense(config.units, flatten=False, in_units=config.units, prefix="out_")
@@ -35,6 +37,8 @@ class CausalAttention(mx.gluon.HybridBlock):  # type: ignore[misc]
     def hybrid_forward(self, F: Any, x: Any, mask: Any) -> Any:
         """(S, B, D), (1, S, S) -> (S, B, D)."""
         qkv = self.qkv(x)
+        if self._native:
+            return self.out(F.dure_causal_attention(qkv, heads=str(self._heads))[0])
         scores = F.contrib.interleaved_matmul_selfatt_qk(qkv, heads=self._heads)
         # Added in full size behind BlockGrad: a broadcast_add would sum a gradient for the mask that nobody reads
         scores = scores + F.BlockGrad(F.broadcast_like(mask, scores, lhs_axes=(0,), rhs_axes=(0,)))
@@ -44,16 +48,33 @@ class CausalAttention(mx.gluon.HybridBlock):  # type: ignore[misc]
         return self.out(F.contrib.interleaved_matmul_selfatt_valatt(qkv, weights, heads=self._heads))
 
 
+class Norm(mx.gluon.HybridBlock):  # type: ignore[misc]
+    """Layer norm over the last axis."""
+
+    def __init__(self, units: int, *, native: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._native = native
+        with self.name_scope():
+            self.gamma = self.params.get("gamma", shape=(units,))
+            self.beta = self.params.get("beta", shape=(units,))
+
+    def hybrid_forward(self, F: Any, x: Any, *, gamma: Any, beta: Any) -> Any:
+        """Any shape that ends with D."""
+        if self._native:
+            return F.dure_layer_norm(x, gamma, beta)[0]
+        return F.LayerNorm(x, gamma, beta, axis=-1, eps=_EPSILON)
+
+
 class Block(mx.gluon.HybridBlock):  # type: ignore[misc]
     """Norm, attention, norm, two dense layers; each half is added to its input."""
 
-    def __init__(self, config: ModelConfig, **kwargs: Any) -> None:
+    def __init__(self, config: ModelConfig, *, native: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._dropout = config.dropout
         with self.name_scope():
-            self.norm1 = nn.LayerNorm(in_channels=config.units, prefix="norm1_")
-            self.attention = CausalAttention(config, prefix="attention_")
-            self.norm2 = nn.LayerNorm(in_channels=config.units, prefix="norm2_")
+            self.norm1 = Norm(config.units, native=native, prefix="norm1_")
+            self.attention = CausalAttention(config, native=native, prefix="attention_")
+            self.norm2 = Norm(config.units, native=native, prefix="norm2_")
             self.up = nn.Dense(4 * config.units, flatten=False, in_units=config.units, prefix="up_")
             self.down = nn.Dense(config.units, flatten=False, in_units=4 * config.units, prefix="down_")
 
@@ -68,21 +89,22 @@ class Block(mx.gluon.HybridBlock):  # type: ignore[misc]
 
 
 class GPT(mx.gluon.HybridBlock):  # type: ignore[misc]
-    """The network from ids (S, B) to logits (S, B, V)."""
+    """The network from ids (S, B) to logits (S, B, V). With `native` it computes with training.native's operators."""
 
-    def __init__(self, config: ModelConfig, **kwargs: Any) -> None:
+    def __init__(self, config: ModelConfig, *, native: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.config = config
+        self.config, self.native = config, native
         with self.name_scope():
             self.embedding = self.params.get("embedding", shape=(config.vocabulary, config.units))
             self.positions = self.params.get("positions", shape=(config.sequence, 1, config.units))
-            self.mask = self.params.get_constant("mask", _mask(config.sequence))
+            if not native or config.dropout:
+                self.mask = self.params.get_constant("mask", _mask(config.sequence))
             self.blocks = nn.HybridSequential(prefix="")
             for number in range(config.layers):
-                self.blocks.add(Block(config, prefix=f"block{number}_"))
-            self.norm = nn.LayerNorm(in_channels=config.units, prefix="norm_")
+                self.blocks.add(Block(config, native=native, prefix=f"block{number}_"))
+            self.norm = Norm(config.units, native=native, prefix="norm_")
 
-    def hybrid_forward(self, F: Any, tokens: Any, *, embedding: Any, positions: Any, mask: Any) -> Any:
+    def hybrid_forward(self, F: Any, tokens: Any, *, embedding: Any, positions: Any, mask: Any = None) -> Any:
         """(S, B) ids of exactly ``config.sequence`` tokens -> (S, B, V)."""
         config = self.config
         x = F.Embedding(tokens, embedding, input_dim=config.vocabulary, output_dim=config.units)
@@ -104,6 +126,9 @@ class TokenLoss(mx.gluon.HybridBlock):  # type: ignore[misc]
     def hybrid_forward(self, F: Any, tokens: Any, targets: Any) -> Any:
         """Cross-entropy of every token, not reduced."""
         logits = F.cast(self.network(tokens), "float32")
+        if self.network.native:
+            flat = F.reshape(logits, shape=(-3, 0)), F.reshape(F.cast(targets, "float32"), shape=(-1,))
+            return F.reshape_like(F.dure_cross_entropy(*flat)[0], targets)
         return -F.pick(F.log_softmax(logits, axis=-1), targets, axis=-1)
 
 
@@ -111,9 +136,9 @@ def _mask(length: int, low: float = _MASKED) -> Any:
     return mx.nd.array(np.triu(np.full((1, length, length), low, np.float32), 1))
 
 
-def build(config: ModelConfig, *, seed: int, context: Any) -> GPT:
+def build(config: ModelConfig, *, seed: int, context: Any, native: bool = False) -> GPT:
     """A network on `context` with initial weights that are a function of `seed` and each parameter's name alone."""
-    network = GPT(config, prefix="gpt_")
+    network = GPT(config, native=native, prefix="gpt_")
     network.initialize(mx.init.Zero(), ctx=context)
     for name, parameter in sorted(named_parameters(network).items()):
         parameter.set_data(mx.nd.array(initial_value(name, parameter.shape, config=config, seed=seed), ctx=context))
