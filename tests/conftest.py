@@ -13,6 +13,15 @@ import pytest_socket
 if TYPE_CHECKING:
     from tests.cloud import Cloud
 
+try:
+    import hypothesis
+except ImportError:  # the local cloud's environment does without
+    pass
+else:
+    # the same examples at every run, and no time limit for one: a busy machine fails no test
+    hypothesis.settings.register_profile("dure", deadline=None, derandomize=True)
+    hypothesis.settings.load_profile("dure")
+
 UNIT = Path(__file__).parent / "unit"
 
 
