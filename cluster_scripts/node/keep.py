@@ -23,7 +23,7 @@ from cluster_scripts.node.system import Clock
 from infra.config.facts import Facts
 
 #: Seconds between two looks.
-INTERVAL = 10.0
+INTERVAL = 5.0
 #: A launch tells Slurm about its machines within seconds; one that no node knows after this long is nobody's.
 UNKNOWN_AFTER = timedelta(minutes=5)
 
