@@ -6,7 +6,6 @@ keep there lies in ~/.dure: code/SHA256 (unpacked work folders), logs/JOBID.log,
 
 from __future__ import annotations
 
-import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -226,14 +225,9 @@ def queues_of(text: str) -> tuple[QueueLimits, ...]:
         if name.endswith("*"):
             name = default = name[:-1]
         nodes[name] = nodes.get(name, 0) + int(count)
-        gpus[name] = min(gpus.get(name, 1 << 30), _gpus(gres))
+        gpus[name] = min(gpus.get(name, 1 << 30), parse.gpus(gres))
     order = sorted(nodes, key=lambda name: (name != default, name))
     return tuple(QueueLimits(name=name, nodes=nodes[name], gpus=gpus[name]) for name in order)
-
-
-def _gpus(gres: str) -> int:
-    """GPUs in `gpu:8`, `gpu:v100:8(S:0-1)`, `(null)`."""
-    return sum(int(number) for number in re.findall(r"(?:^|,)gpu(?::[^:,(]*)??:([0-9]+)", gres, re.ASCII))
 
 
 def _checked_id(id: str) -> str:
