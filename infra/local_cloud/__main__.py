@@ -141,17 +141,16 @@ def _detach(options: argparse.Namespace, state: State) -> int:
     end, shown = time.monotonic() + READY_SECONDS, 0
     try:
         while time.monotonic() < end:
-            code, text = child.poll(), log.read_text(errors="replace")
+            code, ready = child.poll(), (state.info() or {}).get("pid") == child.pid  # not one left from a kill
+            text = log.read_text(errors="replace")
             sys.stdout.write(text[shown:])
             sys.stdout.flush()
             shown = len(text)
             if code is not None:
                 return code or 1
-            if state.info() is not None:
+            if ready:
                 return 0
             time.sleep(0.05)
-    except OSError as error:
-        print(f"local cloud: {error}; its folder is {options.state}", file=sys.stderr)
     except KeyboardInterrupt:
         child.terminate()
         child.wait()

@@ -107,6 +107,7 @@ def run(options: Options, *, say: Callable[[str], None]) -> None:
             machines.start()
             say("loading the AWS API")
             _serve_api(machines, listener, options, port)
+            say(f"ready at http://127.0.0.1:{port}")
             state.publish(
                 {
                     "endpoint": f"http://127.0.0.1:{port}",
@@ -117,7 +118,6 @@ def run(options: Options, *, say: Callable[[str], None]) -> None:
                     "state": str(options.state),
                 }
             )
-            say(f"ready at http://127.0.0.1:{port}")
             stop.wait()
             say("stopping")
         finally:
