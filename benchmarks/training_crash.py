@@ -140,7 +140,7 @@ class Crash:
             lost = last_step(out / "metrics" / "rank-00000.jsonl") - newest
             self.worst_loss = max(self.worst_loss, lost)
             if any(step > newest and step not in damaged for step in checkpoint.steps(store)):
-                self.problems.append(f"trial {number}: a kill left an invalid checkpoint in place")
+                self.problem(f"trial {number}: a kill left an invalid checkpoint in place")
             if self.random.random() < 1 / 3 and newest:
                 self.damage(checkpoint.path_of(store, newest) / self.random.choice(KINDS))
                 damaged.add(newest)
@@ -148,13 +148,18 @@ class Crash:
         code = wait(self.start(out))
         log = out.with_suffix(".log").read_text()
         if code:
-            self.problems.append(f"trial {number} ended with {code}: {log[-300:]}")
+            self.problem(f"trial {number} ended with {code}: {log[-300:]}")
         elif (out / "model" / "model.safetensors").read_bytes() != self.expected:
-            self.problems.append(f"trial {number} ended with other weights")
+            self.problem(f"trial {number} ended with other weights")
         self.counts["damage noticed"] += log.count("is not usable")
         shutil.rmtree(out)
         out.with_suffix(".log").unlink()
         return hits
+
+    def problem(self, text: str) -> None:
+        """Remember and say at once what must not happen."""
+        self.problems.append(text)
+        print(text, file=sys.stderr, flush=True)
 
     def forget_later_steps(self, out: Path, step: int) -> None:
         """Steps after the checkpoint will be run again: what counts as lost next time begins there."""
@@ -188,7 +193,7 @@ class Crash:
                 (copy / path.name).write_bytes(data)
                 out = self.folder / "refused"
                 if wait(self.start(out, data=copy)) != 1:
-                    self.problems.append(f"a run began on a damaged {path.name}")
+                    self.problem(f"a run began on a damaged {path.name}")
                 self.counts["damaged corpus files refused"] += 1
                 shutil.rmtree(copy)
                 shutil.rmtree(out)
@@ -211,6 +216,7 @@ def main() -> int:
     # Loaded once, before the forks
     import horovod.mxnet  # noqa: F401
 
+    import training.device
     import training.loop
     import training.pretrain  # noqa: F401
 
@@ -228,8 +234,6 @@ def main() -> int:
                     file=sys.stderr,
                 )
         crash.damaged_corpus()
-    for problem in crash.problems:
-        print(problem, file=sys.stderr)
     return result(
         "training_crash",
         crash.worst_loss,

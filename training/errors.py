@@ -9,7 +9,7 @@ TrainingError            anything below; ``exit_code`` 1
 |- CheckpointError       no checkpoint can be written or loaded
 |- ModelError            a model folder is incomplete or does not fit its configuration
 |- LaunchError           the ranks cannot find each other
-`- DivergenceError       the loss is not a number, also on a second try
+`- DivergenceError       too many steps in a row had to be left out
 """
 
 from __future__ import annotations
@@ -59,4 +59,4 @@ class LaunchError(TrainingError):
 
 
 class DivergenceError(TrainingError):
-    """The loss or the gradient is not a finite number, also when the step is replayed."""
+    """Too many steps in a row had no finite loss or gradient, also when they were replayed."""

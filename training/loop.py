@@ -25,7 +25,7 @@ from training.errors import CheckpointError, DivergenceError, ModelError, Traini
 from training.evaluation import HeldOut, Score, evaluate, held_out
 from training.model import folder as model_folder
 from training.model.network import TokenLoss, build, decays, named_parameters
-from training.optimizer import AdamW, Schedule, squared_norm
+from training.optimizer import AdamW, Lamb, Schedule, squared_norm
 from training.safetensors import Arrays
 from training.settings import RunSettings, differences
 
@@ -40,7 +40,22 @@ class StepResult:
     step_seconds: float
     data_seconds: float
     communication_seconds: float
+    skipped: bool
     stop: bool
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """What all ranks know of a batch after the reduction: mean loss, norm of the averaged gradient, seconds waited."""
+
+    loss: float
+    norm: float
+    communication_seconds: float
+    stop: bool
+
+
+_MOST_SKIPPED = 5
+_STEPS_BEFORE_SPIKES = 50  # until then norms fall steeply by themselves
 
 
 class Pretraining:
@@ -51,6 +66,8 @@ class Pretraining:
         self.accumulation = settings.accumulation(ranks.size)
         self.step_number = 0
         self.stop_requested = False
+        self.usual_norm = 0.0  # a running mean, part of the checkpoint: what counts as a spike must survive a resume
+        self.skipped_in_a_row = 0
         self._check_corpus()
         self.native = context.device_type == "cpu" and native.load(os.environ)
         network = build(settings.model, seed=settings.seed, context=context, native=self.native)
@@ -75,7 +92,8 @@ class Pretraining:
     def _make_optimizer(self) -> None:
         s = self.settings
         self.schedule = Schedule(peak=s.learning_rate, warmup=s.warmup, steps=s.steps, floor=s.floor, shape=s.schedule)
-        self.optimizer = AdamW(
+        kind = {"adamw": AdamW, "lamb": Lamb}[s.optimizer]
+        self.optimizer = kind(
             beta1=s.beta1,
             beta2=s.beta2,
             epsilon=s.epsilon,
@@ -113,7 +131,6 @@ class Pretraining:
         self.ranks.all_fine(problem, name="corpus")
 
     # -- state
-    # ---------------------------------------------------------------------------------------------------------------
 
     def weights(self) -> Arrays:
         """Copies of the weights by name."""
@@ -139,6 +156,8 @@ class Pretraining:
             "position": asdict(self.stream.position),
             "settings": self.settings.fingerprint(),
             "ranks": self.ranks.size,
+            "usual_norm": self.usual_norm,
+            "skipped_in_a_row": self.skipped_in_a_row,
             "environment": {"mxnet": mx.__version__, "numpy": np.__version__, "native": self.native},
         }
         return checkpoint.Snapshot(self.step_number, self.weights(), moments, state)
@@ -158,6 +177,8 @@ class Pretraining:
             updater.states[index] = tuple(mx.nd.array(array, ctx=self.context) for array in pair)
             updater.states_synced[index] = True
         self.step_number = snapshot.step
+        self.usual_norm = snapshot.state["usual_norm"]
+        self.skipped_in_a_row = snapshot.state["skipped_in_a_row"]
         self.stream.seek(Position(**snapshot.state["position"]))
 
     def resume(self) -> bool:
@@ -179,45 +200,79 @@ class Pretraining:
         return True
 
     # -- steps
-    # ---------------------------------------------------------------------------------------------------------------
 
     def step(self) -> StepResult:
-        """Train on the next global batch."""
+        """Train on the next global batch.
+
+        A loss or gradient that is not finite, or a norm far above the recent ones, is computed once more from the same
+        records. If it was transient (a flipped bit, a bad link) training goes on with the second result; if it is real,
+        the batch is left out and its records are named. DivergenceError after too many of those in a row.
+        """
         begun = time.monotonic()
         batch = self.stream.read()
         read = time.monotonic()
         number = self.step_number + 1
+        found = self._gradient(batch, number)
+        if self._is_bad(found):
+            again = self._gradient(batch, number)
+            transient = not self._is_bad(again)
+            self._report_bad(number, found, transient=transient)
+            found = again
+            self.skipped_in_a_row = 0 if transient else self.skipped_in_a_row + 1
+        else:
+            self.skipped_in_a_row = 0
+        rate = self.schedule.rate(number)
+        if not self.skipped_in_a_row:
+            self._update(number, rate, found.norm)
+            self.usual_norm = found.norm if number == 1 else 0.95 * self.usual_norm + 0.05 * found.norm
+        elif self.skipped_in_a_row > _MOST_SKIPPED:
+            raise DivergenceError(
+                f"{self.skipped_in_a_row} steps in a row had to be left out, the last one is {number}; "
+                "lower --learning-rate, or look at the records that were named"
+            )
+        self.step_number = number
+        self.stream.advance()
+        return StepResult(
+            loss=found.loss,
+            gradient_norm=found.norm,
+            learning_rate=rate,
+            step_seconds=time.monotonic() - begun,
+            data_seconds=read - begun,
+            communication_seconds=found.communication_seconds,
+            skipped=bool(self.skipped_in_a_row),
+            stop=found.stop,
+        )
+
+    def _gradient(self, batch: np.ndarray[Any, np.dtype[np.int32]], number: int) -> Gradient:
+        """Loss and reduced gradients of one global batch; the same on all ranks. Changes nothing that is kept."""
         if self.settings.model.dropout:
             # Drawn anew each step from (seed, step, rank), so that a resumed run draws what the first one would have
-            mx.random.seed(
-                derive("dropout", self.settings.seed, number, self.ranks.rank, bits=32) >> 1, ctx=self.context
-            )
+            drawn = derive("dropout", self.settings.seed, number, self.ranks.rank, bits=32) >> 1
+            mx.random.seed(drawn, ctx=self.context)
         loss = self._backward(batch)
-        probe = (
-            self._gradients()[0].reshape((-1,))[0:1].copy()
-        )  # ready when the backward pass is; queued before the reduction
+        # Ready when the backward pass is; queued before the reduction
+        probe = self._gradients()[0].reshape((-1,))[0:1].copy()
         self.trainer.allreduce_grads()
         probe.wait_to_read()
         computed = time.monotonic()
         norm = self._norm()
-        reduced = time.monotonic()
+        waited = time.monotonic() - computed
         loss_sum, stops = self.ranks.total([loss, float(self.stop_requested)], name="loss")
-        if not np.isfinite(norm) or not np.isfinite(loss_sum):
-            raise DivergenceError(
-                f"step {number}: loss {loss_sum / self.ranks.size} and gradient norm {norm} are not finite; records "
-                f"{self.stream.numbers()[:8].tolist()}... of epoch {self.stream.position.epoch}"
-            )
-        rate = self._update(number, norm)
-        self.step_number = number
-        self.stream.advance()
-        return StepResult(
-            loss=loss_sum / self.ranks.size,
-            gradient_norm=norm,
-            learning_rate=rate,
-            step_seconds=time.monotonic() - begun,
-            data_seconds=read - begun,
-            communication_seconds=reduced - computed,
-            stop=stops > 0,
+        return Gradient(loss_sum / self.ranks.size, norm, waited, stops > 0)
+
+    def _is_bad(self, found: Gradient) -> bool:
+        spike = self.settings.spike
+        known = self.step_number >= _STEPS_BEFORE_SPIKES
+        return not (np.isfinite(found.norm) and np.isfinite(found.loss)) or bool(
+            spike and known and found.norm > spike * self.usual_norm
+        )
+
+    def _report_bad(self, number: int, found: Gradient, *, transient: bool) -> None:
+        verdict = "transient, the replay is fine" if transient else "the same again, so this batch is left out"
+        here = self.stream.position
+        self._say(
+            f"step {number}: loss {found.loss}, gradient norm {found.norm} (usually {self.usual_norm:.3g}): {verdict}; "
+            f"records {self.stream.numbers().tolist()} of epoch {here.epoch}, generation {here.generation}"
         )
 
     def _gradients(self) -> list[Any]:
@@ -226,7 +281,8 @@ class Pretraining:
     def _backward(self, batch: np.ndarray[Any, np.dtype[np.int32]]) -> float:
         """Gradients of this rank's records into the parameters; returns their mean loss."""
         micro = self.settings.micro_batch
-        losses, sums = [], []
+        losses = []
+        sums: list[Any] = []
         for first in range(0, len(batch), micro):
             inputs, targets = self._to_device(batch[first : first + micro])
             with mx.autograd.record():
@@ -243,9 +299,8 @@ class Pretraining:
 
     def _to_device(self, records: np.ndarray[Any, np.dtype[np.int32]]) -> tuple[Any, Any]:
         turned = np.ascontiguousarray(records.T)  # (tokens, windows): cheaper here than transposing activations
-        return mx.nd.array(turned[:-1], self.context, dtype="int32"), mx.nd.array(
-            turned[1:], self.context, dtype="int32"
-        )
+        inputs, targets = (mx.nd.array(part, self.context, dtype="int32") for part in (turned[:-1], turned[1:]))
+        return inputs, targets
 
     def _norm(self) -> float:
         """Norm of the averaged gradient. After the reduction gradients are sums over ranks and micro-batches; the
@@ -254,17 +309,14 @@ class Pretraining:
         scale = self.trainer._scale / self.accumulation
         return float(np.sqrt(squared_norm(self._gradients())) * scale)
 
-    def _update(self, number: int, norm: float) -> float:
-        rate = self.schedule.rate(number)
+    def _update(self, number: int, rate: float, norm: float) -> None:
         self.optimizer.set_learning_rate(rate)
         self.optimizer.step_number = number
         shrink = min(1.0, self.settings.clip / (norm + 1e-12))
         self.trainer.update(self.accumulation / shrink)  # gradients are multiplied by scale / this
         mx.nd.waitall()
-        return rate
 
     # -- evaluation
-    # ----------------------------------------------------------------------------------------------------------
 
     def evaluate(self) -> Score | None:
         """Score the held-out text of the present generation; None if the corpus has none. Collective."""

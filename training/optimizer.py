@@ -147,6 +147,35 @@ class AdamW(_MultiTensor):
             )
 
 
+class Lamb(_MultiTensor):
+    """LAMB (You et al., 2020) for large batches: Adam's direction with the decay in it, for each tensor as long as the
+    weights are (their norm over the direction's, times the rate). Tensors without decay take Adam's plain step."""
+
+    def apply(
+        self, weights: Sequence[Any], gradients: Sequence[Any], states: Sequence[Any], *, decays: Sequence[float]
+    ) -> None:
+        """Update `weights` in place."""
+        for weight, gradient, (mean, variance), decay in zip(weights, gradients, states, decays, strict=True):
+            direction = mx.nd.lamb_update_phase1(
+                weight,
+                gradient,
+                mean,
+                variance,
+                beta1=self.beta1,
+                beta2=self.beta2,
+                epsilon=self.epsilon,
+                t=self.step_number,
+                bias_correction=True,
+                wd=decay,
+                rescale_grad=self.rescale_grad,
+            )
+            if decay:
+                norms = weight.norm(), direction.norm()
+            else:
+                norms = mx.nd.ones((1,), weight.context), mx.nd.ones((1,), weight.context)
+            mx.nd.lamb_update_phase2(weight, direction, *norms, lr=self.learning_rate, out=weight)
+
+
 def squared_norm(gradients: Sequence[Any]) -> float:
     """Sum of squares of all elements; the caller's scale applies to the square."""
     return float(mx.nd.multi_sum_sq(*gradients, num_arrays=len(gradients)).asnumpy().astype("float64").sum())

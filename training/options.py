@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     batch.add_argument("--micro-batch", type=int, help="records a rank computes at once (default: its whole part)")
     batch.add_argument("--steps", type=int, default=200)
     optimizer = p.add_argument_group("optimizer")
-    optimizer.add_argument("--optimizer", choices=("adamw",), default="adamw")
+    optimizer.add_argument("--optimizer", choices=("adamw", "lamb"), default="adamw")
     optimizer.add_argument("--learning-rate", type=float, default=3e-3)
     optimizer.add_argument("--warmup", type=int, default=20, help="steps of linear warm-up")
     optimizer.add_argument("--schedule", choices=("cosine", "linear"), default="cosine")
@@ -47,6 +47,12 @@ def parser() -> argparse.ArgumentParser:
     optimizer.add_argument("--beta2", type=float, default=0.95)
     optimizer.add_argument("--epsilon", type=float, default=1e-8)
     optimizer.add_argument("--clip", type=float, default=1.0, help="largest norm of the averaged gradient")
+    optimizer.add_argument(
+        "--spike",
+        type=float,
+        default=0.0,
+        help="replay a step whose gradient norm is so many times the usual; 0: never",
+    )
     optimizer.add_argument("--seed", type=int, default=1)
     rhythm = p.add_argument_group("rhythm, in steps")
     rhythm.add_argument("--evaluate-every", type=int, default=0, help="0: only at the end")
@@ -102,6 +108,7 @@ def parse(argv: Sequence[str], *, environment: Mapping[str, str], cwd: Path) -> 
         beta2=args.beta2,
         epsilon=args.epsilon,
         clip=args.clip,
+        spike=args.spike,
         seed=args.seed,
         evaluate_every=args.evaluate_every,
         evaluate_tokens=args.evaluate_tokens,

@@ -36,6 +36,7 @@ class RunSettings:
     beta2: float
     epsilon: float
     clip: float
+    spike: float
     seed: int
     evaluate_every: int
     evaluate_tokens: int | None
@@ -104,6 +105,7 @@ class RunSettings:
             "beta2",
             "epsilon",
             "clip",
+            "spike",
             "seed",
         )
         return {"model": asdict(self.model), **{name: getattr(self, name) for name in names}}

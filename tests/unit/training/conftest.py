@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,7 +122,7 @@ def launch() -> Launch:
     return start
 
 
-def pretrain_arguments(corpus: Path, tokenizer: Path, output: Path, **changes: object) -> list[str]:
+def pretrain_arguments(corpus: Path, tokenizer: Path, output: Path, **changes: Any) -> list[str]:
     """Arguments of a run of a second or two."""
     values: dict[str, object] = {
         "data": corpus,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,4 +129,4 @@ def test_the_compiler_is_told_where_mxnets_own_blas_lies(tmp_path: Path) -> None
     command = native_build.compiler_command(tmp_path, tmp_path / "x.so", avx2=False)
     assert f"-Wl,-rpath,{tmp_path}" in command
     assert not any(part.startswith("-march") for part in command)
-    assert os.path.basename(command[0]) == "g++"
+    assert command[0] == "g++"

@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from training.optimizer import AdamW, Schedule, squared_norm
+from training.optimizer import AdamW, Lamb, Schedule, squared_norm
 
 Array = np.ndarray[Any, Any]
 
@@ -57,3 +57,32 @@ def test_the_rate_rises_and_falls(shape: str) -> None:
     assert rates[-1] == pytest.approx(0.1)
     assert rates[59] == pytest.approx(0.55)
     assert all(a > b for a, b in itertools.pairwise(rates[9:]))
+
+
+def test_lamb_is_the_papers() -> None:
+    generator = np.random.default_rng(1)
+    weight, bias = generator.normal(size=(4, 3)), generator.normal(size=5)
+    optimizer = Lamb(beta1=0.9, beta2=0.95, epsilon=1e-6, weight_decay=0.1, fused=False)
+    optimizer.set_learning_rate(0.02)
+    optimizer.rescale_grad = 0.5
+    optimizer.set_wd_mult({1: 0.0})
+    arrays = [mx.nd.array(weight), mx.nd.array(bias)]
+    states = [optimizer.create_state(i, array) for i, array in enumerate(arrays)]
+    moments = [[np.zeros_like(w), np.zeros_like(w)] for w in (weight, bias)]
+    expected = [weight.copy(), bias.copy()]
+    for step in range(1, 4):
+        gradients = [generator.normal(size=w.shape) for w in expected]
+        optimizer.step_number = step
+        optimizer.update([0, 1], arrays, [mx.nd.array(g) for g in gradients], states)
+        for index, gradient in enumerate(gradients):
+            g = gradient * 0.5
+            m, v = moments[index]
+            m[:], v[:] = 0.9 * m + 0.1 * g, 0.95 * v + 0.05 * g * g
+            direction = (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.95**step)) + 1e-6)
+            ratio = 1.0
+            if index == 0:
+                direction = direction + 0.1 * expected[0]
+                ratio = float(np.linalg.norm(expected[0]) / np.linalg.norm(direction))
+            expected[index] -= 0.02 * ratio * direction
+    for array, value in zip(arrays, expected, strict=True):
+        assert np.abs(array.asnumpy() - value).max() < 1e-5
