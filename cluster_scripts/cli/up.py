@@ -9,10 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cluster_scripts.cli.cluster_file import load
 from cluster_scripts.cli.options import parser, whole
 from cluster_scripts.jobs.errors import OtherSide, Refused
+
+if TYPE_CHECKING:
+    from infra.config.schema import ClusterFile
 
 LOGS = Path(".dure/logs")
 
@@ -29,12 +33,25 @@ def run(argv: Sequence[str]) -> int:
     from cluster_scripts.cli.cdk import run_cdk
 
     cluster = load(options.cluster_file)
+    say_price(cluster)
     log = LOGS / f"up-{cluster.name}.log"
     run_cdk(["deploy", "--all", "--require-approval", "never"], cluster_file=options.cluster_file, log=log)
     target = Target(cluster=cluster.name, region=cluster.region)
     seconds = wait_for_head(lambda: open_cluster(target).nodes(), timeout=options.wait)
     print(f"cluster {cluster.name!r} is up; its head answered after {seconds:.0f} s")
     return 0
+
+
+def say_price(cluster: ClusterFile) -> None:
+    """What the cluster costs an hour: as long as it stands, and with every queue full."""
+    from infra.config.estimate import costs, total
+
+    price = total(costs(cluster))
+    idle, full = (f"{usd:.2f} USD" if usd is not None else "no price known" for usd in (price.idle, price.full))
+    print(
+        f"cluster {cluster.name!r} in {cluster.region}: {idle} an hour while idle, {full} with every queue full",
+        flush=True,
+    )
 
 
 def wait_for_head(
