@@ -70,7 +70,8 @@ class Demo:
         with step("idle nodes are terminated"):
             launched, terminated = self.wait_until_idle()
         with step("dure down: everything is deleted"):
-            run(["dure", "down", str(CLUSTER_FILE), "--delete-data", "--yes"], log="down", on_line=self.runner.say)
+            out = run(["dure", "down", str(CLUSTER_FILE), "--delete-data", "--yes"], log="down")
+            self.runner.say(out.splitlines()[-1])
         return self.summary(sentence=sentence, probabilities=probabilities, launched=launched, terminated=terminated)
 
     def start_cloud(self) -> None:
@@ -110,8 +111,9 @@ class Demo:
 
     def on_training_line(self, line: str) -> None:
         """Shows a line; at the first step line asks whether that job is running at this moment."""
-        if re.match(r"^step \d+/\d+ loss ", line):
-            self.runner.live(line)
+        if step := re.match(r"^step (\d+)/\d+ loss ", line):
+            shown = self.runner.live if self.runner.tty or int(step[1]) % 100 > 1 else self.runner.say
+            shown(line)
             if not self.seen_while_running:
                 self.seen_while_running = any(job["state"] == "running" for job in self.ask("jobs") or [])
         else:

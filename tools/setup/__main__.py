@@ -56,6 +56,7 @@ def set_up(*, tests: bool) -> None:
         run("trainer: Horovod", install, log=logs / "horovod-install.log")
 
     envs.make(ROOT, trainer, uv=uv, python=python, logs=logs, finish=add_horovod, extra=key)
+    envs.make_operators(ROOT, logs)
     envs.make_cdk(ROOT, logs)
 
 

@@ -167,6 +167,28 @@ def install_toolkit(root: Path, uv: Path, logs: Path) -> Callable[[Path], None]:
     return finish
 
 
+def make_operators(root: Path, logs: Path) -> bool:
+    """The trainer's C++ operators, which are optional: where they can't be built, MXNet's own compute the same, slower."""
+    environment = ENVIRONMENTS[-1].folder
+    sources = sorted((root / "training/native").glob("*"))
+    made = (root / environment / ".dure-stamp").read_bytes()
+    stamp = digest(made, *(f.read_bytes() for f in sources if f.suffix in (".py", ".cc")))
+    stamp_file = root / environment / ".dure-operators"
+    if stamp_file.exists() and stamp_file.read_text() == stamp:
+        return False
+    try:
+        run(
+            "trainer: C++ operators",
+            [str(root / environment / "bin/python"), "-m", "training.native.build"],
+            log=logs / "operators.log",
+            cwd=root,
+        )
+    except SetupError as error:
+        say(f"    {error}\n    going on without: training runs on MXNet's own operators")
+    stamp_file.write_text(stamp)
+    return True
+
+
 def make_cdk(root: Path, logs: Path) -> bool:
     """The CDK CLI into `node_modules`, by the npm that the toolkit's environment brings."""
     lock = root / "package-lock.json"
