@@ -168,7 +168,7 @@ def install_toolkit(root: Path, uv: Path, logs: Path) -> Callable[[Path], None]:
 
 
 def make_operators(root: Path, logs: Path) -> bool:
-    """The trainer's C++ operators, which are optional: where they can't be built, MXNet's own compute the same, slower."""
+    """The trainer's C++ operators, optional: where they can't be built, MXNet's own compute the same, slower."""
     environment = ENVIRONMENTS[-1].folder
     sources = sorted((root / "training/native").glob("*"))
     made = (root / environment / ".dure-stamp").read_bytes()
