@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from cluster_scripts.jobs.errors import NoSuchCluster, StepFailed, Unreachable
+from cluster_scripts.jobs.errors import DureError, NoSuchCluster, StepFailed, Unreachable
 from cluster_scripts.node import accounts, firewall, launches, lustre
 from cluster_scripts.node.identity import FILE, HEAD, Identity
 from cluster_scripts.node.slurm import Slurm
@@ -33,6 +33,9 @@ SLURMCTLD_PORT, SLURMD_PORT = 6817, 6818
 FACTS_SECONDS = 900
 LAUNCH_SECONDS = 300
 DAEMON_SECONDS = 60
+
+#: Minutes that a node whose boot failed stays for whoever wants to look at it.
+LOOK_MINUTES = 5
 
 # Limits of munged
 _KEY_LEAST, _KEY_MOST = 32, 1024
@@ -59,6 +62,16 @@ class Boot:
 
     def run(self) -> None:
         """All steps. Raises the error of the first that fails, after it was logged."""
+        try:
+            self._steps()
+        except DureError:
+            if self.identity.role != HEAD:
+                # it costs the same as one that works, and Slurm waits for it until ResumeTimeout
+                self.system.run(["shutdown", "-h", f"+{LOOK_MINUTES}", "dure-node boot failed; shutdown -c keeps it"])
+                self.log.note(f"shuts down in {LOOK_MINUTES} minutes; `shutdown -c` keeps it", ok=False)
+            raise
+
+    def _steps(self) -> None:
         with self.log.step("facts"):
             facts = self._facts()
         with self.log.step("job user"):
