@@ -17,6 +17,7 @@ from cluster_scripts.jobs.errors import DureError, Failed, NoSuchCluster, Reques
 
 if TYPE_CHECKING:
     from cluster_scripts.backends.aws.session import Aws
+    from cluster_scripts.backends.aws.teardown import Leftover
 
 LOGS = Path(".dure/logs")
 
@@ -43,23 +44,36 @@ def run(argv: Sequence[str]) -> int:
     if not options.force:
         refuse_while_jobs(target_of(options))
     held = teardown.holdings(aws, cluster.name)
+    keep = cluster.storage.on_down == "keep"
     buckets = [one.name for one in held if one.kind == teardown.BUCKET]
-    if not options.yes and not confirmed(cluster.name, [f"{one.kind} {one.name}" for one in held]):
+    if not keep and not options.delete_data and any(teardown.holds_objects(aws, bucket) for bucket in buckets):
+        raise RequestError(
+            f"s3://{', s3://'.join(buckets)} holds data, and CloudFormation deletes only an empty bucket: give "
+            "--delete-data to delete it, or set storage.on_down to keep, deploy, and run this again"
+        )
+    if not options.yes and not confirmed(cluster.name, [] if keep else [f"{one.kind} {one.name}" for one in held]):
         raise RequestError("not confirmed: nothing was deleted")
     if ended := teardown.end_compute_nodes(aws, cluster.name):
         print(f"compute nodes terminated: {len(ended)}", flush=True)
-    if options.delete_data:
+    if options.delete_data and not keep:
         empty(aws, buckets)
-    log = LOGS / f"down-{cluster.name}.log"
+    destroy(aws, cluster.name, options.cluster_file, held=held, keep=keep)
+    return 0
+
+
+def destroy(aws: Aws, name: str, cluster_file: Path, *, held: list[Leftover], keep: bool) -> None:
+    """Destroys the stacks and looks for what is left. Raises Failed when a stack stays or anything unasked is left."""
+    from cluster_scripts.backends.aws.teardown import audit
     from cluster_scripts.cli.cdk import run_cdk
 
-    run_cdk(["destroy", "--all", "--force"], cluster_file=options.cluster_file, log=log)
-    left = teardown.audit(aws, cluster.name, held)
+    run_cdk(["destroy", "--all", "--force"], cluster_file=cluster_file, log=LOGS / f"down-{name}.log")
+    left = [one for one in audit(aws, name, held) if not (keep and one in held)]
     if left:
         names = "\n".join(f"  {one.kind} {one.name}" for one in left)
         raise Failed(f"the stacks are destroyed, but this is left and may cost money:\n{names}")
-    print(f"cluster {cluster.name!r} is gone: no stack, machine, parameter, bucket or file system of it is left")
-    return 0
+    if keep and held:
+        print("kept, as storage.on_down says: " + ", ".join(f"{one.kind} {one.name}" for one in held))
+    print(f"cluster {name!r} is gone: nothing {'else ' if keep else ''}of it is left", flush=True)
 
 
 def refuse_while_jobs(target: object) -> None:

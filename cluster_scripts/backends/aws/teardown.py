@@ -74,6 +74,17 @@ def _versions(aws: Aws, bucket: str) -> Iterator[list[dict[str, str]]]:
             yield [{"Key": v["Key"], "VersionId": v["VersionId"]} for v in found]
 
 
+def holds_objects(aws: Aws, bucket: str) -> bool:
+    """Whether any version of any object lies in the bucket; False for one that is gone. Raises an OtherSide."""
+    try:
+        page = aws.s3.list_object_versions(Bucket=bucket, MaxKeys=1)
+    except ClientError as error:
+        if code_of(error) == "NoSuchBucket":
+            return False
+        raise translated(error, f"looking into s3://{bucket}") from error
+    return bool(page.get("Versions") or page.get("DeleteMarkers"))
+
+
 def empty_bucket(aws: Aws, bucket: str, *, progress: Callable[[int], None] = lambda _: None) -> int:
     """Deletes every version of every object; returns how many. A bucket that is gone counts as empty.
 
