@@ -1,37 +1,102 @@
-"""`dure check`: everything that is wrong with a cluster file, at once."""
+"""`dure check`: everything that is wrong with a cluster file, at once; what it costs and which quotas it needs.
+
+It needs no network, no credentials and no AWS. Errors go to stderr, each with file, line, key, what was found, what is
+allowed and the rule's id (docs/rules.md); advice does not stop anything.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cluster_scripts.cli.options import add_json, parser
 from cluster_scripts.cli.output import print_json, say
-from cluster_scripts.cli.wording import count
 from cluster_scripts.jobs.errors import RequestError
+from infra.config.estimate import Cost, costs, quotas, total
 from infra.config.loader import check_file
+
+if TYPE_CHECKING:
+    from infra.config.loader import Checked
+    from infra.config.schema import ClusterFile
 
 
 def run(argv: Sequence[str]) -> int:
+    """Exit codes: 0 the file may be deployed; 2 it is wrong."""
     to = parser("check", "Check a cluster file against the schema and every rule. Needs no AWS.")
     to.add_argument("file", nargs="?", default="cluster.yaml", metavar="FILE", help="default: cluster.yaml")
+    to.add_argument("--against", metavar="FILE", help="say what the change from that file does to a live cluster")
     add_json(to)
     options = to.parse_args(argv)
     checked = check_file(options.file)
+    earlier = check_file(options.against) if options.against else None
     if options.json:
-        found = {
-            "problems": [asdict(problem) for problem in checked.problems],
-            "advice": [asdict(problem) for problem in checked.advice],
-        }
-        print_json({"file": options.file, "ok": checked.cluster is not None, **found})
+        print_json({"file": options.file, **_answer(checked, earlier)})
     else:
-        for problem in checked.problems:
-            say(str(problem))
-        for advice in checked.advice:
-            say(f"advice: {advice}")
-        if checked.cluster is not None:
-            queues = ", ".join(f"{q.name} ({q.min}-{q.max} {q.instance_type})" for q in checked.cluster.queues)
-            print(f"{options.file}: cluster {checked.cluster.name} in {checked.cluster.region}, queues: {queues}")
-        else:
-            say(f"{options.file}: {count(len(checked.problems), 'problem')}")
-    return 0 if checked.cluster is not None else RequestError.exit_code
+        _print(Path(options.file), checked, earlier)
+    fine = checked.cluster is not None and (earlier is None or earlier.cluster is not None)
+    return 0 if fine else RequestError.exit_code
+
+
+def _answer(checked: Checked, earlier: Checked | None) -> dict[str, Any]:
+    """The whole finding as JSON."""
+    cluster = checked.cluster
+    answer: dict[str, Any] = {
+        "ok": cluster is not None,
+        "problems": [asdict(problem) for problem in checked.problems],
+        "advice": [asdict(problem) for problem in checked.advice],
+    }
+    if cluster is not None:
+        answer["usd_an_hour"] = [asdict(line) for line in (*costs(cluster), total(costs(cluster)))]
+        answer["quotas"] = [asdict(quota) for quota in quotas(cluster)]
+    if cluster is not None and earlier is not None and earlier.cluster is not None:
+        answer["changes"] = [
+            {**asdict(change), "effect": change.effect.name.lower(), "needs_replace": change.effect.needs_replace}
+            for change in _changes(earlier.cluster, cluster)
+        ]
+    return answer
+
+
+def _print(file: Path, checked: Checked, earlier: Checked | None) -> None:
+    for problem in (*(earlier.problems if earlier is not None else ()), *checked.problems):
+        say(str(problem))
+    for advice in checked.advice:
+        say(f"advice: {advice}")
+    cluster = checked.cluster
+    if cluster is None:
+        count = len(checked.problems)
+        say(f"{file}: {count} problem{'' if count == 1 else 's'}")
+        return
+    queues = ", ".join(f"{queue.name} ({queue.min}-{queue.max} {queue.instance_type})" for queue in cluster.queues)
+    print(f"{file}: cluster {cluster.name} in {cluster.region}, queues: {queues}")
+    lines = costs(cluster)
+    for line in (*lines, total(lines)):
+        print(f"  {line.what}: {_price(line)}")
+    for quota in quotas(cluster):
+        print(f"  needs {quota.vcpus} vCPUs of the quota {quota.code} ({quota.name}); many accounts start at 0")
+    if earlier is not None and earlier.cluster is not None:
+        _print_changes(earlier.cluster, cluster)
+
+
+def _price(line: Cost) -> str:
+    """USD an hour: what is always there, and with every queue full where that is more."""
+    if line.full is None:
+        return "no price in the catalog"
+    if line.idle is None or round(line.idle, 2) == round(line.full, 2):
+        return f"{line.full:.2f} USD an hour"
+    return f"{line.idle:.2f} to {line.full:.2f} USD an hour"
+
+
+def _changes(old: ClusterFile, new: ClusterFile) -> tuple[Any, ...]:
+    from infra.config.changes import compare
+
+    return compare(old, new)
+
+
+def _print_changes(old: ClusterFile, new: ClusterFile) -> None:
+    changes = _changes(old, new)
+    if not changes:
+        print("  nothing changes")
+    for change in changes:
+        print(f"  {change}")

@@ -52,7 +52,7 @@ def costs(cluster: ClusterFile) -> tuple[Cost, ...]:
     lines.append(_file_system(cluster))
     if cluster.network.vpc_id is None:
         endpoints = ENDPOINTS * len(cluster.zones) * service_price("interface_endpoint_hour")
-        lines.append(Cost(f"{ENDPOINTS} endpoints in {len(cluster.zones)} zones", endpoints, endpoints))
+        lines.append(Cost(f"{ENDPOINTS} endpoints in {', '.join(cluster.zones)}", endpoints, endpoints))
     key = service_price("kms_key_month") / HOURS_A_MONTH
     lines.append(Cost("encryption key", key, key))
     return tuple(lines)
