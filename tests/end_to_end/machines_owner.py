@@ -135,8 +135,8 @@ def _obey(machines: Any, state: Path, request: dict[str, Any]) -> Any:
             machines.set_file_system_available(request["id"], request["available"])
         case "describe":
             return machines.describe()
-        case "threads":
-            return threading.active_count()
+        case "held":
+            return {"threads": threading.active_count(), "files": len(list(Path("/proc/self/fd").iterdir()))}
         case verb:
             return getattr(machines, verb)(*([instance(number)] if number else []))
     return None

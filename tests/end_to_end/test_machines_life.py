@@ -169,3 +169,22 @@ def test_a_state_folder_with_an_odd_name(tmp_path: Path) -> None:
     owner.launch(1)
     assert owner.run(1, "systemctl is-system-running; hostname")[1] == "running\nip-10-0-0-11\n"
     owner.close()
+
+
+def test_machines_that_are_gone_hold_nothing(tmp_path: Path) -> None:
+    owner = Owner(tmp_path / "state")
+
+    def one_life() -> dict[str, int]:
+        owner.launch(1)
+        owner.run(1, "true")
+        owner.ask("terminate", number=1)
+        time.sleep(0.2)
+        held: dict[str, int] = owner.ask("held")
+        return held
+
+    for _ in range(5):  # the threads that boot machines come one by one, and stay
+        first = one_life()
+    for _ in range(3):
+        last = one_life()
+    assert last == first
+    owner.close()

@@ -171,6 +171,8 @@ class Machine:
         self.state = "stopped"
         self._dead.set()
         self._settled.set()
+        if self._process is not None:
+            self._process.close()
         with self._lock:
             left, self._runs = self._runs, {}
         for future in left.values():

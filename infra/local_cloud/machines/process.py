@@ -7,6 +7,8 @@ threads that live as long as the owner.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
 import socket
@@ -30,7 +32,8 @@ class Process:
         self.pid = pid
         self._process, self._control = process, control
         self._pidfd = os.pidfd_open(pid)
-        self._send_lock = threading.Lock()
+        self._lock = threading.Lock()
+        self._closed = False
 
     @classmethod
     def start(cls, plan: Plan, *, program_folder: Path, console: Path) -> Process:
@@ -77,7 +80,9 @@ class Process:
 
     def send(self, message: channel.Message, files: Sequence[int] = ()) -> None:
         """Send pid 1 a message. Raises OSError when it is gone."""
-        with self._send_lock:
+        with self._lock:
+            if self._closed:
+                raise BrokenPipeError(errno.EPIPE, "the machine is down")
             channel.send(self._control, message, files)
 
     def receive(self, *, timeout: float | None) -> channel.Message | None:
@@ -88,10 +93,9 @@ class Process:
 
     def kill(self) -> None:
         """Pull the plug: the kernel kills every process of the machine."""
-        try:
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        with self._lock, contextlib.suppress(ProcessLookupError):
+            if not self._closed:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Its exit code once every process of the machine is gone; None when some are left after `timeout` seconds."""
@@ -101,9 +105,12 @@ class Process:
             return None
 
     def close(self) -> None:
-        """Release what belongs to it on this side, when it is dead."""
-        self._control.close()
-        os.close(self._pidfd)
+        """Release what belongs to it on this side, when it is dead. Idempotent."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._control.close()
+                os.close(self._pidfd)
 
 
 def _expect(control: socket.socket, key: str) -> channel.Message:

@@ -13,7 +13,11 @@ import pytest
 from infra.local_cloud.devices.metadata import MetadataServer, Tokens, lookup
 from infra.local_cloud.machines.api import MachineSpec
 
-TREE = {"meta-data/instance-id": "i-1", "meta-data/tags/instance/dure:role": "head", "user-data": b"#!\xff"}
+TREE: dict[str, str | bytes] = {
+    "meta-data/instance-id": "i-1",
+    "meta-data/tags/instance/dure:role": "head",
+    "user-data": b"#!\xff",
+}
 SPEC = MachineSpec(
     instance_id="i-1", private_ip="127.0.0.1", prefix_length=8, gateway="127.0.0.1", mac="02:00:00:00:00:01",
     host_name="h", instance_type="t", gpus=0, user_data=b"", metadata=lambda: TREE, tokens_required=True)  # fmt: skip

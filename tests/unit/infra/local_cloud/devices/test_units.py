@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.local_cloud.devices.systemd import execution, units
+from infra.local_cloud.machines.inside.children import Identity
 
 SEARCH = ("/etc/systemd/system", "/lib/systemd/system")
 
@@ -144,7 +145,7 @@ def test_restart_exceptions() -> None:
 
 def test_limits_are_set_before_the_user_changes() -> None:
     one = unit("[Service]\nExecStart=/bin/a\nLimitNOFILE=5\n")
-    argv = execution.with_limits(one, ["/bin/a"], execution.Identity(7, 8, (8, 9)))
+    argv = execution.with_limits(one, ["/bin/a"], Identity(7, 8, (8, 9)))
     assert argv[-8:] == ["--nofile=5:5", ".", "setpriv", "--reuid=7", "--regid=8", "--groups=8,9", "--", "/bin/a"]
     assert execution.with_limits(unit("[Service]\nExecStart=/bin/a\n"), ["/bin/a"], None) == ["/bin/a"]
 
