@@ -64,7 +64,12 @@ def run_instances(cloud: Cloud, call: Call) -> Answer:
         for instance in reservation.instances:
             if profile is not None:
                 ec2.associate_iam_instance_profile(instance_id=instance.id, iam_instance_profile_arn=profile.arn)
-            _boot(cloud, region, instance)
+            try:
+                _boot(cloud, region, instance)
+            except Exception:
+                for started in reservation.instances:  # all or none
+                    begin_termination(cloud, region, started, reason="Server.InternalError: Internal error on launch")
+                raise
         if token:
             state.tokens[token] = reservation.id
     return _reservation(reservation)

@@ -11,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from infra.local_cloud.aws.ec2.table import Faults
+from infra.local_cloud.machines.api import MachineError
 from tests.unit.infra.local_cloud_aws.conftest import IMAGE, REGION, Api, until
 
 SCRIPT = "#!/bin/bash\necho hello\n"
@@ -242,3 +243,18 @@ def test_endpoint_interfaces_have_addresses_of_their_subnet(api: Api) -> None:
         ec2.delete_subnet(SubnetId=subnet)
     ec2.delete_vpc_endpoints(VpcEndpointIds=[made["VpcEndpointId"]])
     ec2.delete_subnet(SubnetId=subnet)
+
+
+def test_a_machine_that_cannot_be_made_leaves_no_instance(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    def launch_one(spec: Any) -> None:
+        made.append(spec)
+        if len(made) == 2:
+            raise MachineError("no room")
+
+    identity = template(api)
+    monkeypatch.setattr(api.machines, "launch", launch_one)
+    with pytest.raises(ClientError, match="MachineError: no room"):
+        launch(api, identity, 3)
+    until(lambda: not api.client("ec2").describe_network_interfaces()["NetworkInterfaces"])
