@@ -1,6 +1,6 @@
 """`dure down`: takes a cluster away, whole, and shows that nothing is left.
 
-In order: refuses while jobs are in the queue, ends the compute nodes, empties the bucket (only when told that its data
+In order: refuses while jobs are in the queue, ends the machines, empties the bucket (only when told that its data
 may go), destroys the stacks with the CDK CLI, and looks for what is left.
 """
 
@@ -53,8 +53,8 @@ def run(argv: Sequence[str]) -> int:
         )
     if not options.yes and not confirmed(cluster.name, [] if keep else [f"{one.kind} {one.name}" for one in held]):
         raise RequestError("not confirmed: nothing was deleted")
-    if ended := teardown.end_compute_nodes(aws, cluster.name):
-        print(f"compute nodes terminated: {len(ended)}", flush=True)
+    if ended := teardown.end_machines(aws, cluster.name):
+        print(f"machines terminated: {len(ended)}", flush=True)
     if options.delete_data and not keep:
         empty(aws, buckets)
     destroy(aws, cluster.name, options.cluster_file, held=held, keep=keep)

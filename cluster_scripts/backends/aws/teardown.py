@@ -1,7 +1,7 @@
 """Taking a cluster away: what must go before CloudFormation can delete its stacks, and what is left afterwards.
 
 CloudFormation deletes neither a bucket that holds objects nor a subnet in which instances run; the compute nodes were
-launched by the head, not by a stack. So `dure down` ends the nodes and empties the bucket first, lets the CDK CLI
+launched by the head, not by a stack. So `dure down` ends the machines and empties the bucket first, lets the CDK CLI
 destroy the stacks, and then looks whether anything of the cluster is left.
 """
 
@@ -42,7 +42,7 @@ def machines(aws: Aws, cluster: str, *, role: str | None = None) -> list[str]:
         return sorted(i["InstanceId"] for page in pages for r in page["Reservations"] for i in r["Instances"])
 
 
-def end_compute_nodes(
+def end_machines(
     aws: Aws,
     cluster: str,
     *,
@@ -50,18 +50,25 @@ def end_compute_nodes(
     sleep: Callable[[float], None] = time.sleep,
     timeout: float = 600.0,
 ) -> list[str]:
-    """Terminates every compute node and waits until they are gone (at most `timeout` seconds); returns their ids.
+    """Terminates the head, then every compute node, and waits until each is gone; returns their ids.
 
-    Errors: Unreachable when they are still there after that time; any OtherSide.
+    The head first: while its Slurm lives it launches nodes again, for a job that it requeues or a queue's minimum.
+    Errors: Unreachable when machines are still there `timeout` seconds after their turn; any OtherSide.
     """
-    ids = machines(aws, cluster, role="compute")
-    with translating(f"terminating the compute nodes of cluster {cluster!r}"):
+    return [one for role in ("head", "compute") for one in _end(aws, cluster, role, clock, sleep, timeout)]
+
+
+def _end(
+    aws: Aws, cluster: str, role: str, clock: Callable[[], float], sleep: Callable[[float], None], timeout: float
+) -> list[str]:
+    ids = machines(aws, cluster, role=role)
+    with translating(f"terminating the {role} machines of cluster {cluster!r}"):
         for start in range(0, len(ids), _BATCH):
             aws.ec2.terminate_instances(InstanceIds=ids[start : start + _BATCH])
     deadline, left, pause = clock() + timeout, ids, 0.5
-    while left and (left := machines(aws, cluster, role="compute")):
+    while left and (left := machines(aws, cluster, role=role)):
         if clock() > deadline:
-            raise Unreachable(f"after {timeout:.0f} s these nodes are still not terminated: {', '.join(left)}")
+            raise Unreachable(f"after {timeout:.0f} s these machines are still not terminated: {', '.join(left)}")
         sleep(pause)
         pause = min(pause * 2, 10.0)
     return ids

@@ -47,7 +47,7 @@ def test_a_bucket_that_is_gone_is_empty(aws: Aws, s3: Stubber) -> None:
     assert teardown.empty_bucket(aws, "b") == 0
 
 
-def test_nodes_that_stay_are_named_after_the_time_is_up(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machines_that_stay_are_named_after_the_time_is_up(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
 
     def sleep(seconds: float) -> None:
@@ -58,8 +58,24 @@ def test_nodes_that_stay_are_named_after_the_time_is_up(aws: Aws, monkeypatch: p
     with Stubber(aws.ec2) as ec2:
         ec2.add_response("terminate_instances", {"TerminatingInstances": []}, {"InstanceIds": ["i-1"]})
         with pytest.raises(Unreachable, match="i-1"):
-            teardown.end_compute_nodes(aws, "local", clock=lambda: now, sleep=sleep, timeout=30)
+            teardown.end_machines(aws, "local", clock=lambda: now, sleep=sleep, timeout=30)
     assert now > 30
+
+
+def test_the_head_is_gone_before_the_nodes_are_ended(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive = {"head": ["i-head"], "compute": ["i-1", "i-2"]}
+    monkeypatch.setattr(teardown, "machines", lambda *a, role, **k: list(alive[role]))
+
+    def sleep(_: float) -> None:
+        gone = "head" if alive["head"] else "compute"
+        alive[gone] = []
+
+    with Stubber(aws.ec2) as ec2:
+        for ids in (["i-head"], ["i-1", "i-2"]):
+            ec2.add_response("terminate_instances", {"TerminatingInstances": []}, {"InstanceIds": ids})
+        ended = teardown.end_machines(aws, "local", clock=lambda: 0.0, sleep=sleep)
+        ec2.assert_no_pending_responses()
+    assert ended == ["i-head", "i-1", "i-2"]
 
 
 def test_the_audit_names_what_is_left(aws: Aws, s3: Stubber, monkeypatch: pytest.MonkeyPatch) -> None:
