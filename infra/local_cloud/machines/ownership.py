@@ -4,7 +4,8 @@ In a user namespace every file of this host's root and of its daemons' users bel
 anybody. Programs such as munged check owners, and overlayfs can't copy what it can't give an owner. So before the
 namespace is entered the true owners are written down (`record`), and in it a layer is made (`make_layer`) of copies:
 /etc whole, and of /var, /opt and /usr/local the folders, each with the owner that it has on this host, as machines
-number their users in the same way.
+number their users in the same way. The host's own /etc and /var are then left out altogether: other programs mount
+things below them (containers, say), and overlayfs in a user namespace can't look past a mount that it did not make.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ class Facts:
     subordinate_uids: int = 0
     subordinate_gids: int = 0
     sysctls: Mapping[str, str] | None = None
+    mounts: str = ""
     trial_error: str = ""
 
 
@@ -80,6 +81,10 @@ def user_problems(facts: Facts) -> list[str]:
             "AppArmor takes away the rights in user namespaces: sudo sysctl -w "
             "kernel.apparmor_restrict_unprivileged_userns=0, or run with sudo"
         )
+    for path in mounts_in_the_way(facts.mounts):
+        found.append(
+            f"{path} is mounted, and in a user namespace overlayfs can't look past it: unmount it or run with sudo"
+        )
     for kind, count in (("uids", facts.subordinate_uids), ("gids", facts.subordinate_gids)):
         if count < IDS_NEEDED:
             found.append(
@@ -100,6 +105,7 @@ def look(state: Path) -> Facts:
         free_bytes=shutil.disk_usage(state).free,
         root=root,
         user=user,
+        mounts=_read("/proc/self/mounts"),
         subordinate_uids=count_ids(_read("/etc/subuid"), user, os.geteuid()),
         subordinate_gids=count_ids(_read("/etc/subgid"), user, os.geteuid()),
         sysctls={
@@ -112,6 +118,12 @@ def look(state: Path) -> Facts:
         },
     )
     return Facts(**{**facts.__dict__, "trial_error": "" if facts.missing_programs else _try(state, root=root)})
+
+
+def mounts_in_the_way(mounts: str) -> list[str]:
+    """What /proc/self/mounts has below the folders of which a user's machines join the host's own."""
+    paths = [line.split()[1] for line in mounts.splitlines() if len(line.split()) > 1]
+    return sorted(path for path in paths if path.startswith(("/usr/", "/opt/", "/var/lib/dpkg/")))
 
 
 def count_ids(text: str, user: str, uid: int) -> int:

@@ -30,7 +30,9 @@ _FOLDERS = (
     ("/sys", 0o555),
     ("/tmp", 0o1777),
 )
-_REAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "overlay", "squashfs", "erofs", "virtiofs", "9p"}
+_DISKS = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "virtiofs", "9p"}
+_COPIED = ("/etc", "/var")  # in a user namespace: `ownership` says why
+_NOT_COPIED = "/var/lib/dpkg"  # big, and what says which packages there are
 
 
 @dataclass(frozen=True)
@@ -115,12 +117,16 @@ def homes(entries: Iterable[pwd.struct_passwd]) -> set[str]:
 
 
 def nested_mounts(mounts: str, top: Sequence[str]) -> list[str]:
-    """What /proc/self/mounts has below the system's folders: an overlay of the folder does not include it."""
+    """The disks that /proc/self/mounts has below the system's folders: an overlay of the folder does not include them.
+
+    Deep below /var lie other programs' data and containers, which are no part of the system.
+    """
     found = set()
     for line in mounts.splitlines():
         _, target, kind = line.split()[:3]
         path = target.encode().decode("unicode_escape")
-        if kind in _REAL and Path(path).is_dir() and any(path.startswith(f"{folder}/") for folder in top):
+        data = path.startswith("/var/") and path.count("/") > 2
+        if kind in _DISKS and not data and any(path.startswith(f"{folder}/") for folder in top) and Path(path).is_dir():
             found.add(path)
     return sorted(found)
 
@@ -161,10 +167,11 @@ def joins(host: Host, image: Path | None) -> tuple[Join, ...]:
     host's.
     """
     found = []
-    for path in (*host.top, *host.nested):
+    for path in host.top:
         upper = [f"{layer}{path}" for layer in (image, host.base) if layer]
-        found.append(Join(path, tuple(upper if host.base and within(path, ["/etc"]) else [*upper, path])))
-    return tuple(found)
+        found.append(Join(path, tuple(upper if host.base and path in _COPIED else [*upper, path])))
+    below = host.nested if host.base is None else (_NOT_COPIED,)
+    return (*found, *(Join(path, (path,), nested=True) for path in below))
 
 
 def folders(host: Host) -> tuple[tuple[str, int], ...]:

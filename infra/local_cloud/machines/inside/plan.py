@@ -30,12 +30,14 @@ class NewFile:
 
 @dataclass(frozen=True)
 class Join:
-    """A folder of the machine made of read-only layers, the topmost first; what the machine writes there stays its
-    own.
+    """A folder of the machine made of read-only layers, the topmost first; what the machine writes there stays its own.
+
+    `nested`: it lies in another joined folder, so what is written there must lie apart, and is no part of an image.
     """
 
     path: str
     layers: tuple[str, ...]
+    nested: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Plan:
         return cls(
             **{
                 **message,
-                "joins": tuple(Join(item["path"], tuple(item["layers"])) for item in message["joins"]),
+                "joins": tuple(Join(item["path"], tuple(item["layers"]), item["nested"]) for item in message["joins"]),
                 "folders": tuple((path, mode) for path, mode in message["folders"]),
                 "links": tuple((path, target) for path, target in message["links"]),
                 "masks": tuple((path, mode) for path, mode in message["masks"]),

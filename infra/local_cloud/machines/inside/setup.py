@@ -62,6 +62,8 @@ def join(item: Join, number: int, plan: Plan) -> None:
     """Mount one overlay. What is written goes to the root's own memory, out of sight, or to the plan's folder."""
     base = HOST + plan.writable if plan.writable else WRITABLE
     upper, work = f"{base}/upper{item.path}", f"{base}/work/{number}"
+    if item.nested:  # below another overlay's upper folder it would change under that one's feet
+        upper, work = f"{WRITABLE}/nested/{number}/upper", f"{WRITABLE}/nested/{number}/work"
     for folder in (item.path, upper, work):
         Path(folder).mkdir(parents=True, exist_ok=True)
     layers = [HOST + layer for layer in item.layers if Path(HOST + layer).is_dir()]

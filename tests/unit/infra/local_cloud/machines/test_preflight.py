@@ -38,6 +38,10 @@ def test_a_sound_host(facts: preflight.Facts) -> None:
             replace(USER, sysctls={"kernel.apparmor_restrict_unprivileged_userns": "1"}),
             "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
         ),
+        (
+            replace(USER, mounts="none /usr/lib/drivers 9p ro 0 0\nnone /var/lib/x overlay rw 0 0\n"),
+            "/usr/lib/drivers is",
+        ),
         (replace(USER, subordinate_uids=0), "usermod --add-subuids 100000-165535 kim"),
         (replace(USER, subordinate_gids=10), "usermod --add-subgids 100000-165535 kim"),
     ],

@@ -50,13 +50,16 @@ def test_in_a_user_namespace_etc_is_a_copy() -> None:
     host = root.Host(hidden=(), python="/usr/bin/python3", bases=(), base="/state/base")
     joins = {join.path: join.layers for join in plan(host).joins}
     assert joins["/etc"] == ("/state/image/etc", "/state/base/etc")
-    assert joins["/var"] == ("/state/image/var", "/state/base/var", "/var")
+    assert joins["/var"] == ("/state/image/var", "/state/base/var"), "and so is /var, as far as it is folders"
+    assert joins["/var/lib/dpkg"][-1] == "/var/lib/dpkg"
+    assert joins["/usr"] == ("/state/image/usr", "/state/base/usr", "/usr")
     assert plan(host).unprivileged and not plan().unprivileged
 
 
 def test_nested_mounts_that_belong_to_the_system() -> None:
     mounts = (
         "/dev/a / ext4 rw 0 0\n/dev/b /usr/share ext4 rw 0 0\ntmpfs /usr/lib tmpfs rw 0 0\n/dev/c /mnt xfs rw 0 0\n"
+        "overlay /usr/lib/x overlay rw 0 0\n/dev/d /var/lib/mysql ext4 rw 0 0\n"
     )
     assert root.nested_mounts(mounts, ("/usr",)) == ["/usr/share"]
 
