@@ -8,20 +8,29 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 # The role through which FSx reads and writes a linked bucket; one a file system, made by FSx itself
-_FSX_DATA_ROLE = "role/aws-service-role/s3.data-source.lustre.fsx.amazonaws.com/AWSServiceRoleForFSxS3Access_*"
+_FSX_DATA_ROLE = "s3.data-source.lustre.fsx.amazonaws.com/AWSServiceRoleForFSxS3Access_*"
+# The role by which EC2 launches spot instances, encrypted volumes included
+_SPOT_ROLE = "spot.amazonaws.com/AWSServiceRoleForEC2Spot"
 
 
 class Encryption(Construct):
-    """A key that turns yearly. Its policy lets the account's IAM decide, and two services that call it."""
+    """A key that turns yearly. Its policy lets the account's IAM decide, and the services that call it."""
 
-    def __init__(self, scope: Construct, id: str, *, cluster: str) -> None:
+    def __init__(self, scope: Construct, id: str, *, cluster: str, spot: bool) -> None:
         super().__init__(scope, id)
+        statements = [
+            self._account(),
+            self._logs(cluster),
+            self._service_role("FileSystemToBucket", _FSX_DATA_ROLE, volumes=False),
+        ]
+        if spot:
+            statements.append(self._service_role("SpotVolumes", _SPOT_ROLE, volumes=True))
         self.key = kms.CfnKey(
             self,
             "Key",
             description=f"Dure cluster {cluster}",
             enable_key_rotation=True,
-            key_policy=iam.PolicyDocument(statements=[self._account(), self._logs(cluster), self._file_system_data()]),
+            key_policy=iam.PolicyDocument(statements=statements),
         )
         # A key is deleted 30 days after the cluster, so that nothing is lost by mistake
         self.key.apply_removal_policy(cdk.RemovalPolicy.DESTROY)
@@ -51,17 +60,19 @@ class Encryption(Construct):
             conditions={"ArnLike": {"kms:EncryptionContext:aws:logs:arn": groups}},
         )
 
-    def _file_system_data(self) -> iam.PolicyStatement:
-        """FSx reaches the bucket through a role that does not exist yet, so it can't be named as a principal."""
+    def _service_role(self, sid: str, role: str, *, volumes: bool) -> iam.PolicyStatement:
+        """Use by a role that a service makes for itself, perhaps later: so it can't be named as a principal."""
         stack = cdk.Stack.of(self)
-        role = f"arn:{stack.partition}:iam::{stack.account}:{_FSX_DATA_ROLE}"
+        actions = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"]
         return iam.PolicyStatement(
-            sid="FileSystemToBucket",
+            sid=sid,
             principals=[iam.AnyPrincipal()],
-            actions=["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"],
+            actions=[*actions, *(["kms:CreateGrant"] if volumes else [])],
             resources=["*"],
             conditions={
                 "StringEquals": {"kms:CallerAccount": stack.account},
-                "ArnLike": {"aws:PrincipalArn": role},
+                "ArnLike": {
+                    "aws:PrincipalArn": f"arn:{stack.partition}:iam::{stack.account}:role/aws-service-role/{role}"
+                },
             },
         )

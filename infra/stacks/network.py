@@ -23,7 +23,8 @@ class NetworkStack(cdk.Stack):
 
     def __init__(self, scope: Construct, id: str, *, cluster: ClusterFile, **options: Any) -> None:
         super().__init__(scope, id, **options)
-        self.key_arn = Encryption(self, "Encryption", cluster=cluster.name).arn
+        spot = any(queue.market == "spot" for queue in cluster.queues)
+        self.key_arn = Encryption(self, "Encryption", cluster=cluster.name, spot=spot).arn
         given = cluster.network
         if given.vpc_id is not None:
             self.vpc_id: str = given.vpc_id

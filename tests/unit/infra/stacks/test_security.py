@@ -218,11 +218,15 @@ def test_the_key_is_used_by_the_two_services_and_the_account(every: Templates) -
     ((_, key),) = resources(every, "AWS::KMS::Key")
     assert key["EnableKeyRotation"] is True
     statements = {statement["Sid"]: statement for statement in key["KeyPolicy"]["Statement"]}
-    assert set(statements) == {"AccountDecidesByIam", "LogGroupsOfThisCluster", "FileSystemToBucket"}
+    spot = '"MarketType": "spot"' in json.dumps(every)
+    needed = {"AccountDecidesByIam", "LogGroupsOfThisCluster", "FileSystemToBucket"}
+    assert set(statements) == needed | ({"SpotVolumes"} if spot else set())
     assert statements["LogGroupsOfThisCluster"]["Principal"]["Service"].startswith("logs.")
     assert "ArnLike" in statements["LogGroupsOfThisCluster"]["Condition"]
     # Everybody as principal, so both conditions must be there
-    assert set(statements["FileSystemToBucket"]["Condition"]) == {"StringEquals", "ArnLike"}
+    for sid in {"FileSystemToBucket", "SpotVolumes"} & set(statements):
+        assert set(statements[sid]["Condition"]) == {"StringEquals", "ArnLike"}
+        assert "aws-service-role/" in json.dumps(statements[sid]["Condition"]["ArnLike"])
 
 
 def test_the_bucket_is_private_versioned_encrypted_and_tls_only(every: Templates) -> None:

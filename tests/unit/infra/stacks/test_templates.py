@@ -193,6 +193,23 @@ def test_a_wrong_cluster_file_ends_with_2_and_every_problem(tmp_path: Path) -> N
     assert "Traceback" not in done.stderr
 
 
+def test_a_head_is_replaced_by_a_deployment_without_it(local: Templates, tmp_path: Path) -> None:
+    import aws_cdk as cdk
+
+    from infra.stacks.assemble import assemble
+
+    app = cdk.App(analytics_reporting=False, outdir=str(tmp_path))
+    assemble(app, load_cluster(ROOT / "clusters/local.yaml"), root=ROOT, account=None, head=False)
+    app.synth()
+    without = json.loads((tmp_path / "dure-local-cluster.template.json").read_text())["Resources"]
+    gone = {name: each["Type"] for name, each in local["cluster"]["Resources"].items() if name not in without}
+    assert sorted(gone.values()) == ["AWS::CloudWatch::Alarm", "AWS::CloudWatch::Alarm", "AWS::EC2::Instance"]
+    assert set(without) < set(local["cluster"]["Resources"])
+    # No other stack holds on to the head by an export
+    others = json.dumps([local[stack] for stack in ("network", "storage", "monitoring")])
+    assert not [name for name in gone if name in others]
+
+
 def test_user_data_is_small_enough() -> None:
     from infra.constructs.launch_template import USER_DATA
 
