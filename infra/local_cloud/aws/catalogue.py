@@ -21,7 +21,7 @@ STOCK: dict[str, frozenset[str]] = {
         " ModifyVpcEndpoint CreateSecurityGroup DescribeSecurityGroups DeleteSecurityGroup"
         " DescribeSecurityGroupRules AuthorizeSecurityGroupIngress AuthorizeSecurityGroupEgress"
         " RevokeSecurityGroupIngress RevokeSecurityGroupEgress DescribeNetworkAcls DescribeNetworkInterfaces"
-        " CreateFlowLogs DescribeFlowLogs DeleteFlowLogs CreateLaunchTemplate CreateLaunchTemplateVersion"
+        " CreateFlowLogs DescribeFlowLogs DeleteFlowLogs CreateLaunchTemplate"
         " DescribeLaunchTemplates DescribeLaunchTemplateVersions DeleteLaunchTemplate ModifyLaunchTemplate"
         " DescribeInstances DescribeInstanceStatus DescribeInstanceAttribute DescribeInstanceTypes"
         " DescribeInstanceTypeOfferings DescribeIamInstanceProfileAssociations DescribeImages"

@@ -25,6 +25,7 @@ LEANED_ON = {
     "moto.ec2.models.instances:Instance.attach_eni": "543df3c0712ee523",
     # terminate: we take the interfaces away from it first
     "moto.ec2.models.instances:Instance.terminate": "b5e4ee68c4147215",
+    "moto.ec2.models.launch_templates:LaunchTemplate.create_version": "a96461830b000b73",
     "moto.ec2.models.launch_templates:LaunchTemplate.get_version": "a90d77ea05a9d6ca",
     # a subclass of ours adds the network card
     "moto.ec2.models.elastic_network_interfaces:NetworkInterface.__init__": "3b1247efa31c3fda",

@@ -3,6 +3,7 @@
 launch.py      pure: a RunInstances request and its launch template become one description
 instances.py   RunInstances, TerminateInstances, states that follow the machine
 interfaces.py  network interfaces with addresses that are really reserved
+templates.py   launch template versions
 metadata.py    the instance metadata tree
 placement.py   placement groups
 network.py     deletions that AWS refuses while something depends on them

@@ -13,7 +13,7 @@ from moto.ec2.models.instances import Instance, InstanceState, StateReason
 from moto.ec2.utils import filter_iam_instance_profiles
 
 from infra.local_cloud.aws.cloud import Cloud
-from infra.local_cloud.aws.ec2 import interfaces, launch, metadata, placement
+from infra.local_cloud.aws.ec2 import interfaces, launch, metadata, placement, templates
 from infra.local_cloud.aws.ec2.table import (
     OPERATIONS,
     Ec2State,
@@ -48,7 +48,7 @@ def run_instances(cloud: Cloud, call: Call) -> Answer:
         token = params.get("ClientToken")
         if token in state.tokens:
             return _reservation(ec2.reservations[state.tokens[token]])
-        version = _template(ec2, params.get("LaunchTemplate"))
+        version = templates.find_version(ec2, params.get("LaunchTemplate"))
         data = launch.effective(params, version.data if version else None)
         _check_type(data)
         decode_user_data(data.get("UserData"))
@@ -73,31 +73,6 @@ def run_instances(cloud: Cloud, call: Call) -> Answer:
         if token:
             state.tokens[token] = reservation.id
     return _reservation(reservation)
-
-
-def _template(ec2: Any, wanted: dict[str, Any] | None) -> Any:
-    """The launch template version that a request names, or None when it names none. Raises as EC2 does."""
-    if not wanted:
-        return None
-    identity, name = wanted.get("LaunchTemplateId"), wanted.get("LaunchTemplateName")
-    found = next((item for item in ec2.launch_templates.values() if identity == item.id or name == item.name), None)
-    if found is None and identity:
-        raise AwsError(
-            "InvalidLaunchTemplateId.NotFound",
-            f"The specified launch template, with template ID {identity}, does not exist.",
-        )
-    if found is None:
-        raise AwsError(
-            "InvalidLaunchTemplateName.NotFoundException",
-            f"The specified launch template, with template name {name}, does not exist.",
-        )
-    number = str(wanted.get("Version", "$Default"))
-    if number not in ("$Default", "$Latest") and number not in {str(item.number) for item in found.versions}:
-        raise AwsError(
-            "InvalidLaunchTemplateId.VersionNotFound",
-            f"Could not find launch template version {number} for the template {found.id}.",
-        )
-    return found.get_version(number)
 
 
 def _reservation(reservation: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def create_association(cloud: Cloud, call: Call) -> Answer:
         token = params.get("ClientRequestToken")
         if token in state.tokens and state.tokens[token] in state.associations:
             return {"Association": state.associations[state.tokens[token]].view}
-        rules.check_association(params, owner.deployment, [item.view for item in state.of(owner.id)])
+        rules.check_association(params, owner.deployment, owner.version, [item.view for item in state.of(owner.id)])
         bucket, prefix = rules.split_repository(params["DataRepositoryPath"])
         if not any(item["Name"] == bucket for item in cloud.client("s3", call.region).list_buckets()["Buckets"]):
             raise rules.bad(f"The bucket {bucket} does not exist or cannot be reached")

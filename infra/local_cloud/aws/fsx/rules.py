@@ -96,12 +96,17 @@ def split_repository(path: str) -> tuple[str, str]:
     return bucket, prefix.strip("/")
 
 
-def check_association(request: Mapping[str, Any], kind: str, existing: Iterable[Mapping[str, Any]]) -> None:
-    """Raise BadRequest for an association that FSx would refuse beside the existing ones."""
+def check_association(
+    request: Mapping[str, Any], kind: str, version: str, existing: Iterable[Mapping[str, Any]]
+) -> None:
+    """Raise BadRequest for an association that FSx would refuse beside the existing ones.
+
+    Associations exist on all file systems of Lustre 2.12 and 2.15 but SCRATCH_1's (CreateDataRepositoryAssociation).
+    """
     others = list(existing)
     path = request.get("FileSystemPath")
-    if kind in ("SCRATCH_1", "PERSISTENT_1"):
-        raise bad(f"Data repository associations are not supported on {kind} file systems")
+    if kind == "SCRATCH_1" or version == "2.10":
+        raise bad(f"Data repository associations are not supported on {kind} file systems of Lustre {version}")
     if not path or not path.startswith("/"):
         raise bad(f"FileSystemPath {path!r} must start with /")
     if len(others) >= MAX_ASSOCIATIONS:

@@ -32,6 +32,11 @@ class FileSystem:
         """Its deployment type."""
         return str(self.view["LustreConfiguration"]["DeploymentType"])
 
+    @property
+    def version(self) -> str:
+        """Its Lustre version."""
+        return str(self.view["FileSystemTypeVersion"])
+
 
 @dataclass(frozen=True)
 class Seen:

@@ -54,10 +54,13 @@ def test_associations_do_not_overlap() -> None:
     old = {"AssociationId": "dra-1", "FileSystemPath": "/data", "DataRepositoryPath": "s3://b/data"}
     new = {"FileSystemPath": "/data/x", "DataRepositoryPath": "s3://c"}
     with pytest.raises(AwsError, match="FileSystemPath /data/x overlaps with /data of dra-1"):
-        rules.check_association(new, "PERSISTENT_2", [old])
-    with pytest.raises(AwsError, match="not supported on PERSISTENT_1"):
-        rules.check_association(new, "PERSISTENT_1", [])
-    rules.check_association({"FileSystemPath": "/data2", "DataRepositoryPath": "s3://b/data2"}, "PERSISTENT_2", [old])
+        rules.check_association(new, "PERSISTENT_2", "2.15", [old])
+    with pytest.raises(AwsError, match=r"not supported on PERSISTENT_1 file systems of Lustre 2.10"):
+        rules.check_association(new, "PERSISTENT_1", "2.10", [])
+    rules.check_association(new, "PERSISTENT_1", "2.15", [])
+    rules.check_association(
+        {"FileSystemPath": "/data2", "DataRepositoryPath": "s3://b/data2"}, "PERSISTENT_2", "2.15", [old]
+    )
 
 
 def make(api: Api) -> str:

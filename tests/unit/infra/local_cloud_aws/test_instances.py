@@ -258,3 +258,16 @@ def test_a_machine_that_cannot_be_made_leaves_no_instance(api: Api, monkeypatch:
     with pytest.raises(ClientError, match="MachineError: no room"):
         launch(api, identity, 3)
     until(lambda: not api.client("ec2").describe_network_interfaces()["NetworkInterfaces"])
+
+
+def test_a_template_version_builds_on_another(api: Api) -> None:
+    identity = template(api)
+    ec2 = api.client("ec2")
+    data = {"UserData": base64.b64encode(b"#!/bin/sh\ntrue\n").decode()}
+    made = ec2.create_launch_template_version(LaunchTemplateId=identity, SourceVersion="1", LaunchTemplateData=data)
+    assert made["LaunchTemplateVersion"]["VersionNumber"] == 2
+    assert made["LaunchTemplateVersion"]["LaunchTemplateData"]["InstanceType"] == "p3dn.24xlarge"
+    (instance,) = launch(api, identity, LaunchTemplate={"LaunchTemplateId": identity, "Version": "2"})
+    assert api.machines.specs[instance["InstanceId"]].user_data == b"#!/bin/sh\ntrue\n"
+    with pytest.raises(ClientError, match="Could not find launch template version 7"):
+        launch(api, identity, LaunchTemplate={"LaunchTemplateId": identity, "Version": "7"})
