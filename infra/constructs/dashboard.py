@@ -34,6 +34,7 @@ def load_body(
     nodes: Sequence[str],
     file_system_id: str,
     namespace: str,
+    period_seconds: int,
 ) -> dict[str, Any]:
     """The dashboard's body, from monitoring's pure function `dashboard_body`.
 
@@ -47,5 +48,6 @@ def load_body(
         nodes=list(nodes),
         file_system_id=file_system_id,
         namespace=namespace,
+        period_seconds=period_seconds,
     )
     return body

@@ -10,17 +10,16 @@ from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
 from infra.config import facts
-from infra.config.catalog import find
-from infra.config.interfaces import layout, refusals
 from infra.config.schema import ClusterFile, Image, Queue
 from infra.constructs.alarms import Alarms
 from infra.constructs.command_document import CommandDocument, document_name
 from infra.constructs.facts_parameter import ClusterFileParameter, FactsParameter
 from infra.constructs.head import Head, HeadInterface
-from infra.constructs.launch_template import HeadTemplate, MachineBase, NodeTemplate
+from infra.constructs.launch_template import HeadTemplate, MachineBase
 from infra.constructs.logs import log_group
 from infra.constructs.munge_key import MungeKey
-from infra.constructs.naming import jobs_log_group, nodes_log_group, tags
+from infra.constructs.naming import jobs_log_group, nodes_log_group
+from infra.constructs.queue import queue_machines
 from infra.constructs.roles import Launches, MachineRole, Scope, head_statements, node_statements
 from infra.constructs.toolkit_bundle import ToolkitBundle
 from infra.stacks.network import NetworkStack
@@ -70,7 +69,6 @@ class ClusterStack(cdk.Stack):
         )
         self.queues = tuple(self._queue(queue, profile_arn=node.profile.attr_arn) for queue in cluster.queues)
         CommandDocument(self, "Commands", cluster=cluster.name)
-        log_groups = self._log_groups()
         interface = HeadInterface(
             self,
             "HeadInterface",
@@ -78,33 +76,43 @@ class ClusterStack(cdk.Stack):
             subnet_id=network.subnets[cluster.home_zone],
             security_group_id=network.groups.head.attr_group_id,
         )
-        parameter = FactsParameter(
-            self, "Facts", facts=self._facts(interface), tags={"dure:cluster": cluster.name, **cluster.tags}
-        )
-        ClusterFileParameter(self, "ClusterFile", cluster=cluster, tags={"dure:cluster": cluster.name, **cluster.tags})
+        # The head reads its facts, and logs, as soon as it boots
+        read_at_boot = [*self._log_groups(), *self._parameters(interface)]
         template = self._head_template(node_role_arn=node.role.role_arn)
-        alarms = Alarms(
+        alarms = self._alarms()
+        if head:
+            machine = self._head(interface, template)
+            machine.node.add_dependency(*read_at_boot)
+            alarms.watch_head(machine.instance.ref)
+
+    def _parameters(self, interface: HeadInterface) -> list[Construct]:
+        """What the cluster is, and from which file it was made."""
+        owner = {"dure:cluster": self._cluster.name, **self._cluster.tags}
+        return [
+            FactsParameter(self, "Facts", facts=self._facts(interface), tags=owner),
+            ClusterFileParameter(self, "ClusterFile", cluster=self._cluster, tags=owner),
+        ]
+
+    def _alarms(self) -> Alarms:
+        return Alarms(
             self,
             "Alarms",
-            cluster=cluster.name,
-            file_system_id=storage.lustre.file_system.ref,
-            capacity_gib=cluster.storage.capacity_gib,
-            email=cluster.monitoring.alarm_email,
+            cluster=self._cluster.name,
+            file_system_id=self._storage.lustre.file_system.ref,
+            capacity_gib=self._cluster.storage.capacity_gib,
+            email=self._cluster.monitoring.alarm_email,
         )
-        if not head:
-            return
-        machine = Head(
+
+    def _head(self, interface: HeadInterface, template: ec2.CfnLaunchTemplate) -> Head:
+        return Head(
             self,
             "Head",
-            cluster=cluster.name,
-            instance_type=cluster.head.instance_type,
+            cluster=self._cluster.name,
+            instance_type=self._cluster.head.instance_type,
             interface=interface,
             template=template,
-            user_tags=cluster.tags,
+            user_tags=self._cluster.tags,
         )
-        # The head reads its facts, and logs, as soon as it boots
-        machine.node.add_dependency(parameter, *log_groups)
-        alarms.watch_head(machine.instance.ref)
 
     def _machine_scope(self) -> Scope:
         return Scope(
@@ -127,57 +135,13 @@ class ClusterStack(cdk.Stack):
         return parameter.value_as_string
 
     def _queue(self, queue: Queue, *, profile_arn: str) -> facts.Queue:
-        """The templates and the placement group of a queue, as its facts."""
-        instance_type = find(queue.instance_type)
-        if instance_type is None:
-            raise ValueError(f"{queue.instance_type} is not in the catalog: the rules should have refused it")
-        interfaces = layout(instance_type, efa=queue.efa)
-        if refused := refusals(instance_type, interfaces):
-            raise ValueError(f"queue {queue.name}: EC2 would refuse its interfaces: {'; '.join(refused)}")
-        group = None
-        if queue.placement_group:
-            group = ec2.CfnPlacementGroup(
-                self,
-                f"Placement-{queue.name}",
-                strategy="cluster",
-                tags=tags(self._cluster.name, extra={"dure:queue": queue.name}),
-            ).ref
-        templates = []
-        for zone in self._cluster.queue_zones(queue):
-            template = NodeTemplate(
-                self,
-                f"Queue-{queue.name}-{zone}",
-                base=self._base,
-                queue=queue,
-                zone_id=zone,
-                subnet_id=self._network.subnets[zone],
-                security_group_id=self._network.groups.nodes.attr_group_id,
-                profile_arn=profile_arn,
-                placement_group=group,
-                interfaces=interfaces,
-            ).template
-            templates.append(
-                facts.LaunchTemplate(
-                    zone_id=zone,
-                    subnet_id=self._network.subnets[zone],
-                    launch_template_id=template.ref,
-                    version=template.attr_latest_version_number,
-                )
-            )
-        return facts.Queue(
-            name=queue.name,
-            instance_type=queue.instance_type,
-            min=queue.min,
-            max=queue.max,
-            market=queue.market,
-            efa=queue.efa,
-            idle_seconds=queue.idle_seconds,
-            cpus=instance_type.vcpus,
-            memory_mib=instance_type.memory_mib,
-            gpus=instance_type.gpus,
-            placement_group=group,
-            launch_templates=tuple(templates),
-            fallback_types=queue.fallback_types,
+        return queue_machines(
+            self,
+            base=self._base,
+            queue=queue,
+            subnets={zone: self._network.subnets[zone] for zone in self._cluster.queue_zones(queue)},
+            security_group_id=self._network.groups.nodes.attr_group_id,
+            profile_arn=profile_arn,
         )
 
     def _log_groups(self) -> list[cdk.CfnResource]:

@@ -39,6 +39,7 @@ class MonitoringStack(cdk.Stack):
             nodes=[name for queue in machines.queues for name in queue.node_names()],
             file_system_id=file_system_id,
             namespace=METRICS_NAMESPACE,
+            period_seconds=cluster.monitoring.interval_seconds,
         )
         Dashboard(self, "Dashboard", cluster=cluster.name, body=body)
         if cluster.budget is not None:
