@@ -269,6 +269,20 @@ def spot_kept(cluster: ClusterFile) -> Iterator[Found]:
             yield Found((*path, "min"), str(queue.min), "0 for a spot queue")
 
 
+@rule(
+    "spot-role",
+    severity="advice",
+    why="EC2 launches spot instances by a role of its own, which the head may not make: without it launches are refused.",
+    source="EC2 User Guide, Service-linked role for Spot Instance requests",
+)
+def spot_role(cluster: ClusterFile) -> Iterator[Found]:
+    for path, queue in queues(cluster):
+        if queue.market == "spot":
+            fix = "once an account: aws iam create-service-linked-role --aws-service-name spot.amazonaws.com"
+            yield Found((*path, "market"), "spot", "an account that has the role AWSServiceRoleForEC2Spot", fix)
+            return
+
+
 QUEUES: tuple[Rule, ...] = (
     known_type,
     queue_name,
@@ -288,4 +302,5 @@ QUEUES: tuple[Rule, ...] = (
     fallback_size,
     architecture,
     spot_kept,
+    spot_role,
 )

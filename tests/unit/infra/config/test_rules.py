@@ -74,6 +74,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"queues": [{**SPOT, "fallback_types": ["g5.xlarge"]}]}, "fallback-size", "queues[0].fallback_types[0]"),
     ({"queues": [{**SPOT, "fallback_types": ["g5.12xlarge"]}]}, "fallback-size", "queues[0].fallback_types[0]"),
     ({"queues": [{**SPOT, "min": 1}]}, "spot-kept", "queues[0].min"),
+    ({"queues": [SPOT]}, "spot-role", "queues[0].market"),
     (storage(throughput=100), "lustre-throughput", "storage.throughput"),
     (storage(deployment="PERSISTENT_1"), "lustre-throughput", "storage.throughput"),
     (storage(deployment="SCRATCH_2"), "lustre-throughput", "storage.throughput"),
