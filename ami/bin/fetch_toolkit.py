@@ -1,10 +1,12 @@
 """Bring the toolkit of this machine's cluster: the part of the boot that has to be in the image.
 
-    /opt/dure/env/node/bin/python -I /opt/dure/bin/fetch_toolkit.py
+    /opt/dure/env/node/bin/python -I /opt/dure/bin/fetch_toolkit.py [VERB]
 
 Asks the instance metadata for the cluster's name, its facts (SSM parameter /dure/NAME/facts, waited for) for the
 bundle, and puts that into /opt/dure/toolkit/SHA256, with /opt/dure/toolkit/current pointing to it. Nothing is done
 when it is there already. Stands alone: it imports boto3 and nothing of ours, as ours is what it brings.
+
+With a verb it goes on as `python -m cluster_scripts.node VERB` of that toolkit, in the same process.
 
 Exit codes: 0 done; 1 failed, with the reason on standard error and in /var/log/dure/boot.log.
 """
@@ -15,6 +17,7 @@ import hashlib
 import io
 import json
 import os
+import runpy
 import shutil
 import sys
 import tempfile
@@ -166,8 +169,8 @@ def log(seconds: float, *, ok: bool, note: str) -> None:
     print(f"{seconds:7.2f} s  {'done' if ok else 'FAILED':6}  toolkit: {note}", flush=True)
 
 
-def main() -> int:
-    """Bring the toolkit, and say so."""
+def main(arguments: list[str]) -> int:
+    """Bring the toolkit, say so, and go on in it if there is a verb."""
     start = time.monotonic()
     os.umask(0o022)
     try:
@@ -177,8 +180,12 @@ def main() -> int:
         print(f"dure-node boot: the toolkit can't be brought: {error}", file=sys.stderr)
         return 1
     log(time.monotonic() - start, ok=True, note=note)
+    if arguments:
+        sys.path.insert(0, str(TOOLKITS / "current"))
+        sys.argv = ["dure-node", *arguments]
+        runpy.run_module("cluster_scripts.node", run_name="__main__", alter_sys=True)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

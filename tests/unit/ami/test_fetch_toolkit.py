@@ -6,6 +6,8 @@ import hashlib
 import importlib.util
 import io
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -109,6 +111,27 @@ def test_waiting_ends_with_what_was_tried(fetch: ModuleType) -> None:
         fetch.until("the region", refuse, seconds=0)
 
 
+def test_it_goes_on_in_the_toolkit_that_it_brought(fetch: ModuleType, tmp_path: Path) -> None:
+    program = "import sys; print('toolkit', sys.argv[1:]); sys.exit(3)"
+    fetch.install(*bundle(cluster_scripts__x="1"), toolkits=tmp_path)
+    package = tmp_path / "current/cluster_scripts"
+    (package / "node").mkdir(exist_ok=True)
+    for name in ("__init__.py", "node/__init__.py"):
+        (package / name).touch()
+    (package / "node/__main__.py").write_text(program)
+    script = (
+        "import importlib.util, pathlib, sys\n"
+        f"spec = importlib.util.spec_from_file_location('fetch_toolkit', {str(FILE)!r})\n"
+        "module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module)\n"
+        f"module.TOOLKITS = pathlib.Path({str(tmp_path)!r}); module.LOG = module.TOOLKITS / 'boot.log'\n"
+        "module.fetch = lambda: 'is there'\n"
+        "sys.exit(module.main(['boot']))\n"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.splitlines()[-1] == "toolkit ['boot']"
+
+
 def test_it_says_what_went_wrong(
     fetch: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,7 +140,7 @@ def test_it_says_what_went_wrong(
 
     monkeypatch.setattr(fetch, "LOG", tmp_path / "log/boot.log")
     monkeypatch.setattr(fetch, "fetch", broken)
-    assert fetch.main() == 1
+    assert fetch.main(["boot"]) == 1
     entry = json.loads((tmp_path / "log/boot.log").read_text())
     assert (entry["step"], entry["ok"]) == ("toolkit", False)
     assert "there is no such bundle" in capsys.readouterr().err
