@@ -272,7 +272,7 @@ def spot_kept(cluster: ClusterFile) -> Iterator[Found]:
 @rule(
     "spot-role",
     severity="advice",
-    why="EC2 launches spot instances by a role of its own, which the head may not make: without it launches are refused.",
+    why="EC2 launches spot instances by a role of its own, which the head may not make; without it none is launched.",
     source="EC2 User Guide, Service-linked role for Spot Instance requests",
 )
 def spot_role(cluster: ClusterFile) -> Iterator[Found]:
