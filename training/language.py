@@ -82,7 +82,8 @@ class LanguageModel:
             if self._network.length == window:
                 break
             logits = self._network.extend([token])[-1]
-        return self.decode(tokens)
+        # The last token may be a byte of a character whose other bytes did not come any more
+        return self.decode(tokens).rstrip("\ufffd")
 
     def _choose(self, logits: Any, sampling: Sampling, generator: np.random.Generator) -> int:
         logits = logits.astype(np.float64)

@@ -130,9 +130,8 @@ def files(facts: Facts) -> dict[str, str]:
             lines.append(f"# {reason}")
         lines.append(f"{key}={value}")
     gres = "".join(_gres(queue) for queue in facts.queues if queue.gpus)
-    # 22.05 looks for cgroups at its start whatever its plug-ins are, and asks systemd for them where there is one
-    # proctrack/linuxproc and task/none use no cgroup; `autodetect` would still load the v2 plug-in, which wants to write
-    # to a cgroup file system that may be read-only, and then slurmd does not start ("disabled" came after 22.05)
+    # proctrack/linuxproc and task/none use no cgroup, but 22.05 loads a plug-in for them all the same ("disabled" came
+    # later). `autodetect` takes v2 on most hosts, which wants to write to a cgroup file system that may be read-only
     cgroup = "CgroupPlugin=cgroup/v1\n"
     return {"slurm.conf": head + "\n".join(lines) + "\n", "gres.conf": head + gres, "cgroup.conf": head + cgroup}
 

@@ -33,6 +33,11 @@ def silent(_: str) -> None:
     """For output that is parsed, not shown."""
 
 
+def first_sentence(text: str) -> str:
+    """`text` up to its first full stop, question or exclamation mark; all of it where there is none."""
+    return re.split(r"(?<=[.?!])\s", text.strip(), maxsplit=1)[0]
+
+
 class Demo:
     """The steps, in order. Each leaves what the next one needs in this object."""
 
@@ -141,7 +146,7 @@ class Demo:
             for line in self.runner.run(score, log="score", on_line=silent).splitlines()
             if line[:1] == "{"
         ]
-        self.runner.say(sentence)
+        self.runner.say(sentence := first_sentence(sentence))
         return sentence, scored
 
     def wait_until_idle(self) -> tuple[int, int]:
