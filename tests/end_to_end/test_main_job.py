@@ -25,6 +25,18 @@ def test_a_cluster_comes_with_up_and_goes_whole_with_down(own_cloud: Cloud, tmp_
     assert "USD an hour" in up.stdout
     assert "its head answered" in up.stdout
 
+    larger = tmp_path / "larger.yaml"
+    larger.write_text(LOCAL.read_text().replace("max: 4", "max: 5"))
+    changed = own_cloud.dure("up", str(larger), timeout=400)
+    assert "queues.gpu.max: 4 -> 5" in changed.stdout
+    other = tmp_path / "other.yaml"
+    other.write_text(
+        LOCAL.read_text().replace("instance_type: m5.2xlarge", "instance_type: m5.2xlarge\n  root_volume_gib: 333")
+    )
+    refused = own_cloud.dure("up", str(other), check=False)
+    assert refused.returncode == 2
+    assert "--replace" in refused.stderr
+
     failed = own_cloud.dure("submit", "--no-code", "--wait", "--", "sh", "-c", "echo last words; exit 7", check=False)
     assert failed.returncode == 1
     assert "last words" in failed.stdout

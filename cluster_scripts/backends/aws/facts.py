@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 from cluster_scripts.backends.aws.errors import code_of, translating
 from cluster_scripts.backends.aws.session import Aws
 from cluster_scripts.jobs.errors import InvalidArgument, NoSuchCluster, RequestError, UnexpectedAnswer
+from infra.config import changes
 from infra.config.facts import Facts, FactsError, parameter_name
 
 ROOT = "/dure/"
@@ -38,6 +39,20 @@ def load_facts(aws: Aws, name: str) -> Facts:
         raise UnexpectedAnswer(
             f"{doing}: {error}\nuse the version of this toolkit that deployed the cluster, or deploy it again"
         ) from error
+
+
+def deployed_cluster_file(aws: Aws, name: str) -> str | None:
+    """The cluster file that a live cluster was deployed from, as its stack keeps it; None where no cluster is.
+
+    Raises any OtherSide.
+    """
+    with translating(f"reading the cluster file of cluster {name!r} in {aws.region}"):
+        try:
+            return aws.ssm.get_parameter(Name=changes.parameter_name(name))["Parameter"].get("Value", "")
+        except ClientError as error:
+            if code_of(error) != "ParameterNotFound":
+                raise
+            return None
 
 
 def cluster_names(aws: Aws) -> list[str]:
