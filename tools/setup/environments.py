@@ -30,7 +30,6 @@ class Environment:
 
 
 ENVIRONMENTS = (
-    # aws-cdk-lib is 300 MB of Python of which a run loads a part: compiled as it is imported
     Environment("toolkit", ".venv", "requirements/dev.txt", compiled=False),
     Environment("node programs", ".envs/node", "requirements/node.txt"),
     Environment("local cloud", ".envs/local-cloud", "requirements/local-cloud.txt"),
@@ -162,6 +161,14 @@ def install_toolkit(root: Path, uv: Path, logs: Path) -> Callable[[Path], None]:
                 str(root),
             ],
             log=logs / "toolkit-dure.log",
+        )
+        # aws-cdk-lib is 300 MB of Python of which a run loads a part: that part is compiled as it is imported
+        later = r"aws_cdk/|/sympy/|/mypy|/networkx/"
+        packages = str(next((root / ".venv/lib").glob("python3*")) / "site-packages")
+        run(
+            "toolkit: byte code",
+            [str(inside), "-m", "compileall", "-q", "-j0", "-x", later, packages],
+            log=logs / "toolkit-bytecode.log",
         )
 
     return finish
