@@ -19,7 +19,7 @@ from typing import Any
 
 from training import safetensors
 from training.errors import CheckpointError, TrainingError
-from training.files import sha256_of, whole_folder, write_json
+from training.files import sha256_of, temporary_beside, whole_folder, write_json
 from training.safetensors import Arrays
 
 _PREFIX = "step-"
@@ -136,5 +136,8 @@ class CheckpointWriter:
         they must neither count as kept nor come back."""
         found = steps(self._folder)
         kept = [step for step in found if step <= proven][: self._keep]
-        for step in set(found) - set(kept):
-            shutil.rmtree(path_of(self._folder, step), ignore_errors=True)
+        for step in sorted(set(found) - set(kept)):
+            path = path_of(self._folder, step)
+            doomed = temporary_beside(path)
+            path.rename(doomed)  # first, so that a crash never leaves half a checkpoint under its name
+            shutil.rmtree(doomed, ignore_errors=True)

@@ -40,7 +40,7 @@ class Permutation:
 
     def __call__(self, positions: Numbers | list[int]) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Where the elements at `positions` (each in ``range(count)``) come from."""
-        values = np.asarray(positions, np.uint64)
+        values = np.atleast_1d(np.asarray(positions, np.uint64))
         if values.size and int(values.max()) >= self.count:
             raise ValueError(f"position {int(values.max())} is outside of a permutation of {self.count}")
         values = self._network(values)
@@ -56,8 +56,7 @@ class Permutation:
 
 
 def _mix(values: Numbers) -> Numbers:
-    """Stafford's variant 13 of the 64-bit finalizer of MurmurHash3 (wraps around on purpose)."""
-    with np.errstate(over="ignore"):
-        values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return values ^ (values >> np.uint64(31))
+    """Stafford's variant 13 of the 64-bit finalizer of MurmurHash3 (arrays of numpy wrap around, as is meant here)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

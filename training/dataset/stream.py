@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from training.corpus import manifest
 from training.dataset.order import Permutation
 from training.dataset.records import Batch, Records, share
 from training.errors import SettingsError
+
+_AHEAD = 4096  # positions of an epoch whose record numbers are computed together
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,19 @@ class BatchStream:
         self._permutation = Permutation(
             self._records.count, seed=self._seed, epoch=position.epoch, generation=position.generation
         )
+        self._block: tuple[int, np.ndarray[Any, np.dtype[np.int64]]] = (0, np.zeros(0, np.int64))
         self.position = position
 
-    def numbers(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def numbers(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Record numbers of the whole global batch at the present position."""
-        first = self.position.batch * self._global_batch
-        return self._permutation(np.arange(first, first + self._global_batch, dtype=np.uint64))
+        first, end = (self._global_batch * (self.position.batch + more) for more in (0, 1))
+        begin, block = self._block
+        if not begin <= first or end > begin + len(block):
+            # Many at once: a call of the permutation costs as much for a thousand positions as for one
+            last = min(self._batches * self._global_batch, first + max(_AHEAD, self._global_batch))
+            begin, block = first, self._permutation(np.arange(first, last, dtype=np.uint64))
+            self._block = begin, block
+        return block[first - begin : end - begin]
 
     def read(self) -> Batch:
         """This rank's part of the batch at the present position: (records, length + 1) ids. Does not move."""
