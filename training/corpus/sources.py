@@ -1,6 +1,6 @@
 """Text files as streams of documents, in bounded memory.
 
-A source is a ``.txt`` or ``.jsonl`` file, plain or compressed (``.gz``, ``.zst``). It is cut into chunks of about a
+A source is a ``.txt`` or ``.jsonl`` file, plain or compressed (``.gz``, ``.zst``). It is cut into chunks of half a
 megabyte that end where a document ends; where the cuts lie depends on the file alone, so any number of workers yields
 the same documents in the same order. Positions are byte offsets in the uncompressed text.
 """
@@ -18,7 +18,8 @@ from typing import BinaryIO, cast
 from training.errors import CorpusError
 
 SUFFIXES = tuple(base + packed for base in (".txt", ".jsonl") for packed in ("", ".gz", ".zst"))
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 19
+_BLANK = b"\r\n \t"
 LONGEST_DOCUMENT = 4 << 20
 """A longer document is quarantined: one line of a gigabyte must not take the memory of a node."""
 
@@ -153,9 +154,11 @@ def documents(chunk: Chunk, *, separator: bytes, json_field: str | None) -> Docu
     if chunk.too_long:
         result.rejects.append(Reject(chunk.offset, f"longer than {LONGEST_DOCUMENT} bytes"))
         return result
+    if json_field is None and _take_clean(result, chunk.data, separator=separator):
+        return result
     offset = chunk.offset
     for raw in chunk.data.split(separator):
-        line = raw.strip(b"\r\n \t")
+        line = raw.strip(_BLANK)
         if not line:
             result.empty += 1
         else:
@@ -164,6 +167,22 @@ def documents(chunk: Chunk, *, separator: bytes, json_field: str | None) -> Docu
     if chunk.data.endswith(separator):
         result.empty -= 1  # what follows the last separator is the next chunk's
     return result
+
+
+def _take_clean(result: Documents, data: bytes, *, separator: bytes) -> bool:
+    """Take a whole chunk in which nothing is wrong (nearly all are), at a third of the cost; False if something is."""
+    if b"\0" in data:
+        return False
+    lines = [raw.strip(_BLANK) for raw in data.split(separator)]
+    try:
+        texts = [line.decode() for line in lines]
+    except UnicodeError:
+        return False
+    kept = [index for index, text in enumerate(texts) if text and not text.isspace()]
+    result.texts = [texts[index] for index in kept]
+    result.sizes = [len(lines[index]) for index in kept]
+    result.empty = len(lines) - len(kept) - data.endswith(separator)
+    return True
 
 
 def _take(result: Documents, line: bytes, *, offset: int, json_field: str | None) -> None:
