@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,6 +52,8 @@ class Demo:
     def all_steps(self) -> dict[str, Any]:
         """Runs every step; returns the summary. Errors: StepFailed."""
         run, step = self.runner.run, self.runner.step
+        # nothing of an earlier run may be taken for this one's: a copy into a folder that is there goes inside it
+        shutil.rmtree(OUT, ignore_errors=True)
         with step("start the local cloud"):
             self.start_cloud()
         with step("cdk bootstrap"):
@@ -167,6 +170,8 @@ class Demo:
     ) -> dict[str, Any]:
         """What out/demo/summary.json holds. Errors: StepFailed where the model is no better than counting words."""
         trained = json.loads((OUT / "model/training.json").read_text(encoding="utf-8"))
+        if trained["job"] not in self.job_ids:
+            raise StepFailed(f"the model downloaded is job {trained['job']}'s, and this demo's are {self.job_ids}")
         held_out, unigram = trained["held_out_bits_per_byte"], trained["unigram_bits_per_byte"]
         if not held_out < unigram:
             raise StepFailed(f"held-out bits per byte {held_out:.3f} are not below the unigram model's {unigram:.3f}")
