@@ -1,6 +1,6 @@
 """The local cloud as a program.
 
-    python -m infra.local_cloud up [--detach] [--port 0] [--state DIR]
+    python -m infra.local_cloud up [--detach] [--port 0] [--iam on|off] [--state DIR]
     python -m infra.local_cloud status [--json] [--state DIR]
     python -m infra.local_cloud down [--state DIR]
 
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     up = verbs.add_parser("up", parents=[common], help="start it")
     up.add_argument("--port", type=_port, default=0, help="port of 127.0.0.1; 0 takes a free one (default)")
     up.add_argument("--detach", action="store_true", help="return when it is ready")
+    up.add_argument("--iam", choices=("on", "off"), default="on", help="off: roles may do everything (%(default)s)")
     up.add_argument("--node-environment", type=Path, default=REPOSITORY / ".envs" / "node", metavar="DIR")
     up.add_argument("--trainer-environment", type=Path, default=REPOSITORY / ".envs" / "trainer", metavar="DIR")
     up.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
@@ -102,7 +103,12 @@ def _serve(options: argparse.Namespace) -> int:
     try:
         server.run(
             server.Options(
-                state=options.state, port=options.port, repository=REPOSITORY, binds=binds, unprivileged=options.inside
+                state=options.state,
+                port=options.port,
+                repository=REPOSITORY,
+                binds=binds,
+                unprivileged=options.inside,
+                enforce_iam=options.iam == "on",
             ),
             say=lambda text: print(f"[{time.monotonic() - began:6.2f} s] {text}", flush=True),
         )
@@ -120,6 +126,8 @@ def _words(options: argparse.Namespace) -> list[str]:
         str(options.state),
         "--port",
         str(options.port),
+        "--iam",
+        options.iam,
         "--node-environment",
         str(options.node_environment.absolute()),
         "--trainer-environment",

@@ -38,6 +38,7 @@ class Options:
     repository: Path
     binds: Sequence[tuple[Path, str]]
     unprivileged: bool = False
+    enforce_iam: bool = True
 
 
 class _Handler(WSGIRequestHandler):
@@ -161,6 +162,6 @@ def _machines(options: Options, port: int) -> local.LocalMachines:
 def _serve_api(machines: local.LocalMachines, listener: socket.socket, options: Options, port: int) -> None:
     from .aws import build_app  # late: it loads moto, and the image is made meanwhile
 
-    app = build_app(machines, state=options.state, port=port)
+    app = build_app(machines, state=options.state, port=port, enforce_iam=options.enforce_iam)
     machines.serve_api(app)
     serve_on(listener, with_status(app, machines.describe))

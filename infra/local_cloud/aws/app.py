@@ -45,19 +45,20 @@ OBSERVERS = {
 __all__ = ["build_app", "build_cloud", "cloudformation"]
 
 
-def build_app(machines: Machines, *, state: Path, port: int) -> Gateway:
+def build_app(machines: Machines, *, state: Path, port: int, enforce_iam: bool = True) -> Gateway:
     """The WSGI app that answers the AWS API, tied to `machines`.
 
-    `state` is a folder for records, command output and large objects; `port` the one that the server listens on.
+    `state` is a folder for records, command output and large objects; `port` the one that the server listens on;
+    without `enforce_iam` roles may do everything.
     Side effects: sets `machines.on_exit`; points tempfile at `state` for S3's objects; replaces what `pins` lists.
     Raises RuntimeError when moto is not the one that the plug-ins were written against.
     """
-    gateway = build_cloud(machines, state=state, port=port)[1]
+    gateway = build_cloud(machines, state=state, port=port, enforce_iam=enforce_iam)[1]
     gc.freeze()  # what is loaded by now stays: collections after large uploads need not look at it
     return gateway
 
 
-def build_cloud(machines: Machines, *, state: Path, port: int) -> tuple[Cloud, Gateway]:
+def build_cloud(machines: Machines, *, state: Path, port: int, enforce_iam: bool = True) -> tuple[Cloud, Gateway]:
     """`build_app`, with the `Cloud` that tests look into."""
     problems = pins.check()
     if problems:
@@ -67,7 +68,13 @@ def build_cloud(machines: Machines, *, state: Path, port: int) -> tuple[Cloud, G
     s3.install()
     cloud = Cloud(machines, state=state, port=port)
     gateway = Gateway(
-        cloud, moto_app=moto_app, stock=STOCK, plugins=PLUGINS, preparations=PREPARATIONS, observers=OBSERVERS
+        cloud,
+        moto_app=moto_app,
+        stock=STOCK,
+        plugins=PLUGINS,
+        preparations=PREPARATIONS,
+        observers=OBSERVERS,
+        enforcement=iam.Enforcement(cloud, on=enforce_iam),
     )
     cloud.connect(gateway)
     machines.on_exit = lambda instance_id: instances.machine_ended(cloud, instance_id)

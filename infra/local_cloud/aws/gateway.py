@@ -1,7 +1,8 @@
 """The front door: a WSGI app that identifies, validates, records and routes every AWS request.
 
 Order: who signed it and for which service; which operation; is that operation in the catalogue (else 501, said
-plainly); are its parameters what botocore's model allows; then our plug-in's function, or moto's own app.
+plainly); are its parameters what botocore's model allows; may the caller's role do that; then our plug-in's function,
+or moto's own app.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl
 
 from moto.core.exceptions import ServiceException
 
 from infra.local_cloud.aws import protocol
 from infra.local_cloud.aws.cloud import Cloud
 from infra.local_cloud.aws.errors import AwsError, NotModelled
+from infra.local_cloud.aws.iam import Enforcement
 from infra.local_cloud.aws.operations import Call, Operations
 
 StartResponse = Callable[..., Any]
@@ -55,12 +58,14 @@ class Gateway:
         plugins: Iterable[Operations],
         preparations: Mapping[tuple[str, str], Observer],
         observers: Mapping[tuple[str, str], Observer],
+        enforcement: Enforcement,
     ) -> None:
         self._cloud = cloud
         self._moto = moto_app
         self._stock = stock
         self._plugins = {plugin.service: plugin for plugin in plugins}
         self._preparations = preparations  # before moto answers: may refuse
+        self._enforcement = enforcement
         self._observers = observers  # after moto has answered well
         # moto's backends are plain dictionaries: one writer a service at a time. S3 has its own locks and long bodies.
         self._locks: dict[str, threading.RLock] = defaultdict(threading.RLock)
@@ -107,6 +112,7 @@ class Gateway:
             asked.params = protocol.parse(asked.service, operation, environ, path_params)
             protocol.validate(asked.service, operation, asked.params)
         call = self._call(asked, environ)
+        self._enforcement.check(call, dict(parse_qsl(environ.get("QUERY_STRING", ""))))
         if handler is not None:
             result = handler(self._cloud, call)
             status, headers, data = protocol.answer(asked.service, operation, environ, result or {})
@@ -143,6 +149,8 @@ class Gateway:
         with nullcontext() if call.service in UNPARSED_SERVICES else self._locks[call.service]:
             body = self._moto(environ, start_response)
         status, headers = seen
+        if status == 404 and call.service == "s3":
+            self._enforcement.check_missing(call)
         if status >= 400:
             chunks = list(body)
             asked.error = b"".join(chunks)[:600].decode(errors="replace")
@@ -159,12 +167,14 @@ class Gateway:
         return status, headers, [data]
 
     def _record(self, asked: _Asked, *, seconds: float) -> None:
+        caller = self._enforcement.caller(asked.access_key)
         self._cloud.record(
             "request",
             service=asked.service,
             operation=asked.operation,
             region=asked.region,
             access_key=asked.access_key,
+            **({"caller": caller} if caller else {}),
             status=asked.status,
             seconds=round(seconds, 4),
             **({"error": asked.error} if asked.error else {}),

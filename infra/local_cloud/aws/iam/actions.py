@@ -1,0 +1,182 @@
+"""From an API request to the questions that AWS asks before it answers: which action, on which resource, of which key.
+
+An operation's action is SERVICE:OPERATION, but for what the tables say. A resource is worked out for what machines and
+the CDK CLI call; for everything else it is "*", which only a statement on all resources allows: too strict, never lax.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from moto.s3.models import s3_backends
+from moto.secretsmanager.models import secretsmanager_backends
+
+from infra.local_cloud.aws.cloud import ACCOUNT, PARTITION, Cloud
+from infra.local_cloud.aws.iam import launching
+from infra.local_cloud.aws.iam.policy import Question
+from infra.local_cloud.aws.operations import Call
+
+# Operations that need no permission
+FREE = frozenset({("sts", "GetCallerIdentity")})
+# S3's actions, where they are not the operation's name. Source: Service Authorization Reference, Amazon S3.
+S3_ACTIONS: Mapping[str, str] = {
+    "AbortMultipartUpload": "AbortMultipartUpload",
+    "CompleteMultipartUpload": "PutObject",
+    "CreateMultipartUpload": "PutObject",
+    "DeleteBucketTagging": "PutBucketTagging",
+    "DeleteObjects": "DeleteObject",
+    "GetBucketEncryption": "GetEncryptionConfiguration",
+    "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
+    "GetPublicAccessBlock": "GetBucketPublicAccessBlock",
+    "HeadBucket": "ListBucket",
+    "HeadObject": "GetObject",
+    "ListBuckets": "ListAllMyBuckets",
+    "ListMultipartUploads": "ListBucketMultipartUploads",
+    "ListObjectVersions": "ListBucketVersions",
+    "ListObjects": "ListBucket",
+    "ListObjectsV2": "ListBucket",
+    "ListParts": "ListMultipartUploadParts",
+    "PutBucketEncryption": "PutEncryptionConfiguration",
+    "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration",
+    "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
+    "UploadPart": "PutObject",
+}
+_S3_COPIES = {"CopyObject", "UploadPartCopy"}
+_OF_VERSIONS = {"GetObject": "GetObjectVersion", "DeleteObject": "DeleteObjectVersion"}
+_NO_PARAMETER = frozenset({"DescribeParameters"})
+# What S3 needs of a key to read and to write. Source: S3's user guide on SSE-KMS.
+_READ_KEY, _WRITE_KEY = ("kms:Decrypt",), ("kms:GenerateDataKey",)
+_PARTS_KEY = ("kms:GenerateDataKey", "kms:Decrypt")  # parts are read again when they are put together
+
+
+def questions(cloud: Cloud, call: Call, query: Mapping[str, str]) -> Iterator[Question]:
+    """Every question of a request, in AWS's order. `query`: the address's parameters (S3's versionId)."""
+    if (call.service, call.operation) in FREE:
+        return
+    if call.service == "s3":
+        yield from _s3(cloud, call, query)
+    elif call.service == "ec2":
+        yield from launching.questions(cloud, call)
+    elif call.service in _RESOURCES:
+        yield from _RESOURCES[call.service](cloud, call)
+    else:
+        yield Question(f"{call.service}:{call.operation}")
+
+
+def _s3(cloud: Cloud, call: Call, query: Mapping[str, str]) -> Iterator[Question]:
+    bucket, key = call.params.get("Bucket"), call.params.get("Key")
+    account = {"s3:resourceaccount": (ACCOUNT,)}
+    if call.operation in _S3_COPIES:
+        source = unquote(call.headers["x-amz-copy-source"]).lstrip("/").partition("?")[0]
+        yield Question("s3:GetObject", f"arn:{PARTITION}:s3:::{source}", account)
+        yield from _key_of(cloud, call, source.partition("/")[0], _READ_KEY)
+    name = "PutObject" if call.operation in _S3_COPIES else S3_ACTIONS.get(call.operation, call.operation)
+    if query.get("versionId"):
+        name = _OF_VERSIONS.get(name, name)
+    if bucket is None:
+        yield Question(f"s3:{name}", "*", account)
+        return
+    path = f"{bucket}/{key}" if key else bucket
+    if call.operation == "DeleteObjects":
+        path = f"{bucket}/*"  # the body stays unread: only who may delete every key may delete several at once
+    yield Question(f"s3:{name}", f"arn:{PARTITION}:s3:::{path}", account)
+    if name.startswith("GetObject") and call.operation != "GetObjectTagging":
+        yield from _key_of(cloud, call, bucket, _READ_KEY)
+    if name == "PutObject":
+        parts = call.operation not in ("PutObject", "CopyObject")
+        yield from _key_of(cloud, call, bucket, _PARTS_KEY if parts else _WRITE_KEY)
+
+
+def _key_of(cloud: Cloud, call: Call, bucket: str, actions: tuple[str, ...]) -> Iterator[Question]:
+    """What S3 asks of the key that a bucket encrypts with, if that is a customer's."""
+    known = s3_backends[ACCOUNT][PARTITION].buckets.get(bucket)
+    rule = (known.encryption or {}).get("Rule", {}) if known is not None else {}
+    default = rule.get("ApplyServerSideEncryptionByDefault", {})
+    if default.get("SSEAlgorithm", "").startswith("aws:kms") and default.get("KMSMasterKeyID"):
+        yield from by_key(cloud, call.region, default["KMSMasterKeyID"], actions, via="s3")
+
+
+def by_key(cloud: Cloud, region: str, key: str, actions: tuple[str, ...], *, via: str) -> Iterator[Question]:
+    """The use of a key by a service in the caller's name; the keys that AWS manages ask nothing of the caller."""
+    if "alias/aws/" in key:
+        return
+    for action in actions:
+        context = {"kms:viaservice": (f"{via}.{region}.amazonaws.com",)}
+        yield Question(action, launching.key_arn(cloud, region, key), context)
+
+
+def _ssm(cloud: Cloud, call: Call) -> Iterator[Question]:
+    action, params = f"ssm:{call.operation}", call.params
+    if call.operation == "SendCommand":
+        name = params["DocumentName"]
+        owner = "" if name.startswith("AWS-") else ACCOUNT
+        document = f"arn:{PARTITION}:ssm:{call.region}:{owner}:document/{name}"
+        yield Question(action, name if name.startswith("arn:") else document)
+        for instance in params.get("InstanceIds") or ["*"]:
+            yield Question(action, cloud.arn("ec2", call.region, f"instance/{instance}"))
+    elif "Parameter" in call.operation and call.operation not in _NO_PARAMETER:
+        for name in params.get("Names") or [params.get("Name") or params.get("Path")]:
+            arn = cloud.arn("ssm", call.region, f"parameter/{name.lstrip('/')}")
+            yield Question(action, name if name.startswith("arn:") else arn)
+    elif "Document" in call.operation and params.get("Name"):
+        yield Question(action, cloud.arn("ssm", call.region, f"document/{params['Name']}"))
+    else:
+        yield Question(action)
+
+
+def _secretsmanager(cloud: Cloud, call: Call) -> Iterator[Question]:
+    action, wanted = f"secretsmanager:{call.operation}", call.params.get("SecretId")
+    if wanted is None:
+        yield Question(action)
+        return
+    secret: Any = secretsmanager_backends[ACCOUNT][call.region].secrets.get(wanted)
+    named = wanted if wanted.startswith("arn:") else cloud.arn("secretsmanager", call.region, f"secret:{wanted}")
+    yield Question(action, named if secret is None else str(secret.arn))
+    if call.operation == "GetSecretValue" and secret is not None and secret.kms_key_id:
+        yield from by_key(cloud, call.region, secret.kms_key_id, _READ_KEY, via="secretsmanager")
+
+
+def _logs(cloud: Cloud, call: Call) -> Iterator[Question]:
+    group, stream = call.params.get("logGroupName"), call.params.get("logStreamName", "")
+    if group is None:
+        yield Question(f"logs:{call.operation}")
+    else:
+        arn = cloud.arn("logs", call.region, f"log-group:{group}:log-stream:{stream}")
+        yield Question(f"logs:{call.operation}", arn)
+
+
+def _cloudwatch(cloud: Cloud, call: Call) -> Iterator[Question]:
+    namespace = call.params.get("Namespace")
+    yield Question(
+        f"cloudwatch:{call.operation}", "*", {"cloudwatch:namespace": (namespace,)} if namespace is not None else {}
+    )
+
+
+def _cloudformation(cloud: Cloud, call: Call) -> Iterator[Question]:
+    name = call.params.get("StackName")
+    arn = name if not name or name.startswith("arn:") else cloud.arn("cloudformation", call.region, f"stack/{name}/*")
+    yield Question(f"cloudformation:{call.operation}", arn or "*")
+    if call.params.get("RoleARN"):
+        yield launching.pass_role(call.params["RoleARN"], to="cloudformation.amazonaws.com")
+
+
+def _sts(cloud: Cloud, call: Call) -> Iterator[Question]:
+    yield Question(f"sts:{call.operation}", call.params.get("RoleArn", "*"))
+
+
+def _kms(cloud: Cloud, call: Call) -> Iterator[Question]:
+    key = call.params.get("KeyId")
+    yield Question(f"kms:{call.operation}", launching.key_arn(cloud, call.region, key) if key else "*")
+
+
+_RESOURCES: Mapping[str, Callable[[Cloud, Call], Iterator[Question]]] = {
+    "cloudformation": _cloudformation,
+    "cloudwatch": _cloudwatch,
+    "kms": _kms,
+    "logs": _logs,
+    "secretsmanager": _secretsmanager,
+    "ssm": _ssm,
+    "sts": _sts,
+}
