@@ -67,7 +67,7 @@ def questions(cloud: Cloud, call: Call, query: Mapping[str, str]) -> Iterator[Qu
 
 def _s3(cloud: Cloud, call: Call, query: Mapping[str, str]) -> Iterator[Question]:
     bucket, key = call.params.get("Bucket"), call.params.get("Key")
-    account = {"s3:resourceaccount": (ACCOUNT,)}
+    account = {"aws:resourceaccount": (ACCOUNT,), "s3:resourceaccount": (ACCOUNT,)}
     if call.operation in _S3_COPIES:
         source = unquote(call.headers["x-amz-copy-source"]).lstrip("/").partition("?")[0]
         yield Question("s3:GetObject", f"arn:{PARTITION}:s3:::{source}", account)

@@ -19,6 +19,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "aws:requestedregion": ("*",),
     "aws:securetransport": ("*",),
     "aws:requesttag/*": ("ec2:runinstances", "ec2:createtags"),
+    "aws:resourceaccount": ("s3:*",),
     "aws:resourcetag/*": ("ec2:*",),
     "aws:tagkeys": ("ec2:runinstances", "ec2:createtags"),
     "cloudwatch:namespace": ("cloudwatch:*",),
