@@ -72,8 +72,9 @@ LIMITS: dict[str, str] = {
     "ecr": "repositories are records, there is no registry behind them",
     "fsx": "contents are imported at once, not at first read; no HSM states, backups or quotas; a file that one file"
     " system exports does not reach another on the same prefix",
-    "iam": "policies are stored, not enforced",
-    "kms": "keys encrypt nothing",
+    "iam": "roles' policies are enforced (docs/local-cloud.md); trust and resource policies, but S3's, are not, nor"
+    " are boundaries, session policies and policy variables (refused)",
+    "kms": "keys encrypt nothing; their use by other services is asked of the caller's policies, not of the key's",
     "logs": "groups live in memory; retention is stored, not applied",
     "s3": "plain HTTP counts as TLS; policy conditions on other keys than aws:SecureTransport never hold",
     "secretsmanager": "no rotation",

@@ -37,6 +37,12 @@ LEANED_ON = {
     "moto.ec2.models.amis:AmiBackend.register_image": "8867543cb050a9de",
     # AWS's own policies, one by one
     "moto.iam.models:AWSManagedPolicy.from_data": "9474574f120edc4e",
+    # who asks and what that role may do is read from these
+    "moto.sts.models:AssumedRole": "34cceb24be9fa68c",
+    "moto.sts.models:STSBackend.get_assumed_role_from_access_key": "349bd002b7f7768f",
+    "moto.iam.models:Role.put_policy": "0a110d8da90e6400",
+    "moto.iam.models:PolicyVersion": "0805a27a2b10b953",
+    "moto.secretsmanager.models:SecretsStore.get": "62bdd2d662289238",
     # documents are read from its dictionaries
     "moto.ssm.models:Documents": "86914859566a73e6",
     # the wire: our gateway parses and serializes with these
