@@ -12,9 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.support import ROOT
+
 OUT = ROOT / "out/bench"
-NOT_BENCHMARKS = {"__init__", "__main__", "training_support"}
+NOT_BENCHMARKS = {"__init__", "__main__", "support", "training_support"}
 
 
 def names() -> list[str]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -22,11 +21,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.support import ROOT, result
+
 GOAL_CPU = 1.0  # percent of one core
 WARM_UP_SECONDS = 8.0
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -201,22 +200,18 @@ def main() -> int:
         found = measure(Path(folder), interval=options.interval, seconds=options.seconds, environment=environment)
     server.shutdown()
     (cpu, memory), head, peers = found.pop("agent"), found.pop("head"), found
-    result = {
-        "name": "agent_cost",
-        "value": round(cpu, 2),
-        "unit": f"% of one core at {options.interval} s",
-        "goal": f"at most {GOAL_CPU:g}",
-        "holds": bool(peers) and cpu <= GOAL_CPU,
-        "peers": {name: round(peer, 2) for name, (peer, _) in peers.items()},
-        "head": round(head[0], 2),
-        "resident_mib": {"agent": round(memory, 1), "head": round(head[1], 1)}
-        | {name: round(peer, 1) for name, (_, peer) in peers.items()},
-        "runs": 1,
-        "machine": f"{os.cpu_count()} CPUs, {platform.machine()}, Linux {platform.release()}",
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-    }
-    print(json.dumps(result, ensure_ascii=False))
-    return 0
+    resident = {"agent": memory, "head": head[1]} | {name: peer for name, (_, peer) in peers.items()}
+    return result(
+        "agent_cost",
+        cpu,
+        unit=f"% of one core at {options.interval} s",
+        goal=f"at most {GOAL_CPU:g}",
+        holds=bool(peers) and cpu <= GOAL_CPU,
+        peers={name: peer for name, (peer, _) in peers.items()},
+        runs=1,
+        head=round(head[0], 2),
+        resident_mib={name: round(value, 1) for name, value in resident.items()},
+    )
 
 
 if __name__ == "__main__":

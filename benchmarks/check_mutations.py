@@ -13,25 +13,21 @@ Side effects: none but its own memory and CPU time.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import random
 import sys
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
+from benchmarks.support import ROOT, result
 from infra.config.loader import check_document
 from infra.config.problems import Problem
 from infra.config.schema import ClusterFile
 from infra.config.source import parse
 
-ROOT = Path(__file__).resolve().parents[1]
 HOSTILE: tuple[Any, ...] = (
     None,
     True,
@@ -215,21 +211,17 @@ def main() -> int:
                 print(f"{mutation.__name__}: {wrong[:300]}", file=sys.stderr)
         peer += peer_answers(content)
         refused += must_name is not None
-    result = {
-        "name": "check_mutations",
-        "value": good,
-        "unit": "files answered rightly",
-        "goal": given.count,
-        "holds": good == given.count,
-        "peers": {"yaml.safe_load + pydantic, without a traceback": peer},
-        "runs": 1,
-        "seed": given.seed,
-        "files_that_must_name_a_key": refused,
-        "machine": f"{platform.machine()}, Python {platform.python_version()}",
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-    print(json.dumps(result, ensure_ascii=False))
-    return 0 if result["holds"] else 1
+    return result(
+        "check_mutations",
+        good,
+        unit="files answered rightly",
+        goal=given.count,
+        holds=good == given.count,
+        peers={"yaml.safe_load + pydantic, without a traceback": peer},
+        runs=1,
+        seed=given.seed,
+        files_that_must_name_a_key=refused,
+    )
 
 
 if __name__ == "__main__":

@@ -9,9 +9,7 @@ Side effects: the peer's environment under build/; the compiled bytecode of both
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -19,10 +17,10 @@ import tempfile
 import time
 import venv
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.support import ROOT, result
+
 FILE = "clusters/kogpt2-p3dn.yaml"
 GOAL_MS = 150.0
 PEER = "aws-parallelcluster==3.15.0"
@@ -91,19 +89,15 @@ def main() -> int:
     dure = str(Path(sys.executable).with_name("dure"))
     ours = milliseconds([dure, "check", FILE], given.runs)
     theirs = peer(given.peer_environment, given.runs)
-    result = {
-        "name": "check_time",
-        "value": round(ours, 1),
-        "unit": "ms",
-        "goal": GOAL_MS,
-        "holds": ours <= GOAL_MS and theirs is not None,
-        "peers": {f"{PEER}, schema import and load": None if theirs is None else round(theirs, 1)},
-        "runs": given.runs,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-    print(json.dumps(result, ensure_ascii=False))
-    return 0 if result["holds"] else 1
+    return result(
+        "check_time",
+        ours,
+        unit="ms",
+        goal=GOAL_MS,
+        holds=ours <= GOAL_MS and theirs is not None,
+        peers={f"{PEER}, schema import and load": theirs},
+        runs=given.runs,
+    )
 
 
 if __name__ == "__main__":

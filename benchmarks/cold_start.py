@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.training_support import median, result
+from benchmarks.support import median, result
 from tests.cloud import Cloud, wait_until
 
 GOAL = 15.0  # seconds

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks.training_support import ROOT, median, result
+from benchmarks.support import ROOT, median, result
 
 RUNS, GOAL_MS = 15, 60.0
 EAGER = (

@@ -12,16 +12,15 @@ import argparse
 import hashlib
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.support import ROOT, median, result
+
 FILE = "clusters/kogpt2-p3dn.yaml"
 GOAL = 1.3
 
@@ -102,21 +101,17 @@ def main() -> int:
             checked.append(synthesize(CHECKED, folder / f"checked-{number}"))
             digests.add(digest(folder / f"checked-{number}"))
     ratio = statistics.median(checked) / statistics.median(bare)
-    result = {
-        "name": "synth_time",
-        "value": round(ratio, 3),
-        "unit": "times a bare synth",
-        "goal": GOAL,
-        "holds": ratio <= GOAL and len(digests) == 1,
-        "peers": {"bare synth of the same stacks, seconds": round(statistics.median(bare), 2)},
-        "seconds": round(statistics.median(checked), 2),
-        "byte_identical": len(digests) == 1,
-        "runs": given.runs,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-    print(json.dumps(result, ensure_ascii=False))
-    return 0 if result["holds"] else 1
+    return result(
+        "synth_time",
+        ratio,
+        unit="times a bare synth",
+        goal=GOAL,
+        holds=ratio <= GOAL and len(digests) == 1,
+        peers={"bare synth of the same stacks, seconds": median(bare)},
+        runs=given.runs,
+        seconds=round(median(checked), 2),
+        byte_identical=len(digests) == 1,
+    )
 
 
 if __name__ == "__main__":

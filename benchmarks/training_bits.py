@@ -19,7 +19,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.training_support import ROOT, TRAINER, environment, measure, result
+from benchmarks.support import ROOT, result
+from benchmarks.training_support import TRAINER, environment, measure
 
 STEPS = 24
 

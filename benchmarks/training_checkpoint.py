@@ -12,8 +12,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.support import median, result
 from benchmarks.training_bits import corpus
-from benchmarks.training_support import TRAINER, measure, median, result
+from benchmarks.training_support import TRAINER, measure
 
 PROGRAM = """
 import os, sys, time

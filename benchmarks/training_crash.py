@@ -27,7 +27,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.training_support import TRAINER, environment, result
+from benchmarks.support import result
+from benchmarks.training_support import TRAINER, environment
 
 STEPS, INTERVAL = 40, 5
 KINDS = ("weights.safetensors", "optimizer.safetensors", "state.json", "checksums.json")

@@ -22,7 +22,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.training_support import TRAINER, Measured, alternate, environment, measure, median, peers, result
+from benchmarks.support import median, result
+from benchmarks.training_support import TRAINER, Measured, alternate, environment, measure, peers
 
 PREPARE = """
 import sys, json, unicodedata

@@ -14,7 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.training_support import TRAINER, environment, measure, median, peers, result
+from benchmarks.support import median, result
+from benchmarks.training_support import TRAINER, environment, measure, peers
 
 OURS = """
 import sys, time

@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.training_support import TRAINER, Measured, alternate, environment, measure, median, peers, result
+from benchmarks.support import median, result
+from benchmarks.training_support import TRAINER, Measured, alternate, environment, measure, peers
 
 SIZES = {
     "4x256": {"layers": 4, "units": 256, "heads": 4, "sequence": 256, "vocabulary": 8000, "batch": 4},

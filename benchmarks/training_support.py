@@ -1,4 +1,4 @@
-"""What the trainer's benchmarks share: environments, measured processes, alternating runs, the result line.
+"""What the trainer's benchmarks share: environments, measured processes, alternating runs.
 
 The drivers need only Python; what they measure runs in `.envs/trainer` (ours) and `.envs/peers` (PyTorch,
 transformers and what Megatron-LM's tools import), made on first use. CPU seconds stand beside wall time because other
@@ -8,12 +8,8 @@ work may run on the machine.
 from __future__ import annotations
 
 import contextlib
-import datetime
-import json
 import os
-import platform
 import resource
-import statistics
 import subprocess
 import sys
 import threading
@@ -22,10 +18,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.support import ROOT
+
 TRAINER = ROOT / ".envs/trainer/bin/python"
 PEERS = ROOT / ".envs/peers/bin/python"
-PEER_PACKAGES = ("torch==2.13.0", "transformers==5.24.0", "sentencepiece>=0.2.3", "nltk", "zstandard")
+PEER_PACKAGES = (
+    "torch==2.13.0",
+    "transformers==5.24.0",
+    "sentencepiece>=0.2.3",
+    "nltk",
+    "einops==0.8.2",
+    "triton==3.9.0",
+    "zstandard",
+)
 
 
 @dataclass(frozen=True)
@@ -127,43 +132,3 @@ def alternate(runs: int, **candidates: Callable[[], Measured]) -> dict[str, list
                 flush=True,
             )
     return results
-
-
-def median(values: Sequence[float]) -> float:
-    """Median."""
-    return float(statistics.median(values))
-
-
-def machine() -> str:
-    """This machine in words."""
-    model = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
-    return f"{model}, {cores} cores, {memory:.0f} GiB, load {load:.1f}, Linux {platform.release()}"
-
-
-def result(
-    name: str, value: float, *, unit: str, goal: str, holds: bool, peers: Mapping[str, float], runs: int, **more: object
-) -> int:
-    """Print the result line that ends every benchmark; 0 if it holds, else 1."""
-    line = {
-        "name": name,
-        "value": round(value, 6),
-        "unit": unit,
-        "goal": goal,
-        "holds": holds,
-        "peers": {key: round(number, 6) for key, number in peers.items()},
-        "runs": runs,
-        "machine": machine(),
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-        **more,
-    }
-    print(json.dumps(line, ensure_ascii=False))
-    return 0 if holds else 1

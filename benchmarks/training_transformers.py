@@ -12,7 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.training_support import TRAINER, environment, measure, peers, result
+from benchmarks.support import result
+from benchmarks.training_support import TRAINER, environment, measure, peers
 
 GOAL = 1e-4
 

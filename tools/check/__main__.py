@@ -20,8 +20,7 @@ TOOLKIT = [
     "monitoring",
     "ami",
     "tools",
-    "benchmarks/__init__.py",
-    "benchmarks/__main__.py",
+    "benchmarks",
 ]
 COMMANDS: dict[str, list[str]] = {
     "ruff": [str(BIN / "ruff"), "check", "--quiet", "."],
