@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from cluster_scripts.backends.aws.errors import translating
+from cluster_scripts.backends.aws.machines import instances
 from cluster_scripts.backends.aws.session import Aws
 from cluster_scripts.jobs.errors import NoSuchCluster, Unreachable
-
-CLUSTER_TAG = "dure:cluster"
-ROLE_TAG = "dure:role"
 
 # states in which an instance still says something about the cluster; a terminated one stays listed for an hour
 _LIVE = ["pending", "running", "stopping", "stopped"]
@@ -19,18 +17,9 @@ def head_instance(aws: Aws, cluster: str) -> str:
     Raises NoSuchCluster (there is no head), Unreachable (it is there but does not run), and any OtherSide.
     """
     with translating(f"looking for the head of cluster {cluster!r}"):
-        pages = aws.ec2.get_paginator("describe_instances").paginate(
-            Filters=[
-                {"Name": f"tag:{CLUSTER_TAG}", "Values": [cluster]},
-                {"Name": f"tag:{ROLE_TAG}", "Values": ["head"]},
-                {"Name": "instance-state-name", "Values": _LIVE},
-            ]
-        )
         found = sorted(
             (instance["LaunchTime"], instance["InstanceId"], str(instance["State"]["Name"]))
-            for page in pages
-            for reservation in page["Reservations"]
-            for instance in reservation["Instances"]
+            for instance in instances(aws, cluster, role="head", states=_LIVE)
         )
     running = [instance_id for _, instance_id, state in found if state == "running"]
     if running:

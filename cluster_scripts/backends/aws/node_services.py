@@ -19,6 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from cluster_scripts.backends.aws.errors import code_of, translated, translating
+from cluster_scripts.backends.aws.machines import instances
 from cluster_scripts.backends.aws.session import CONFIG, Aws, open_session
 from cluster_scripts.jobs.errors import InvalidCode, NoCapacity, NoSuchCluster
 
@@ -160,13 +161,8 @@ class NodeServices:
 
     def cluster_nodes(self, cluster: str) -> list[Instance]:
         """The cluster's compute instances that are pending or running."""
-        return self._described(
-            [
-                {"Name": "tag:dure:cluster", "Values": [cluster]},
-                {"Name": "tag:dure:role", "Values": ["compute"]},
-                {"Name": "instance-state-name", "Values": _LIVE},
-            ]
-        )
+        with translating("listing the cluster's machines"):
+            return [_instance(each) for each in instances(self.aws, cluster, role="compute", states=_LIVE)]
 
     def terminate(self, ids: Iterable[str]) -> list[str]:
         """End these instances: the ids that EC2 ended. One that is gone already is no error."""

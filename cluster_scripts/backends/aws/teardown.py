@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from botocore.exceptions import ClientError
 
 from cluster_scripts.backends.aws.errors import code_of, translated, translating
-from cluster_scripts.backends.aws.head import CLUSTER_TAG, ROLE_TAG
+from cluster_scripts.backends.aws.machines import EXISTING, instances
 from cluster_scripts.backends.aws.session import Aws
 from cluster_scripts.jobs.errors import Unreachable
 
-_ALIVE = ["pending", "running", "shutting-down", "stopping", "stopped"]
 BUCKET, FILE_SYSTEM = "AWS::S3::Bucket", "AWS::FSx::FileSystem"
 HOLD_DATA = (BUCKET, FILE_SYSTEM)
 _BATCH = 1000  # DeleteObjects and TerminateInstances take at most that many at once
@@ -34,12 +33,8 @@ class Leftover:
 
 def machines(aws: Aws, cluster: str, *, role: str | None = None) -> list[str]:
     """The ids of the cluster's instances that are not terminated, sorted. Raises an OtherSide."""
-    filters = [{"Name": f"tag:{CLUSTER_TAG}", "Values": [cluster]}, {"Name": "instance-state-name", "Values": _ALIVE}]
-    if role:
-        filters.append({"Name": f"tag:{ROLE_TAG}", "Values": [role]})
     with translating(f"listing the machines of cluster {cluster!r}"):
-        pages = aws.ec2.get_paginator("describe_instances").paginate(Filters=filters)  # type: ignore[arg-type]
-        return sorted(i["InstanceId"] for page in pages for r in page["Reservations"] for i in r["Instances"])
+        return sorted(each["InstanceId"] for each in instances(aws, cluster, role=role, states=EXISTING))
 
 
 def end_machines(
