@@ -60,11 +60,6 @@ class FileSystems:
         if known is not None:
             shutil.rmtree(known.folder, ignore_errors=True)
 
-    def dns_names(self) -> frozenset[str]:
-        """Every name that resolves."""
-        with self._lock:
-            return frozenset(known.dns_name for known in self._known.values())
-
     def find(self, source: str, target: str) -> Path | Refusal:
         """The folder that `mount -t lustre SOURCE TARGET` gets, or why it fails."""
         match = _SOURCE.fullmatch(source)

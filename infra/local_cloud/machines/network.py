@@ -58,11 +58,6 @@ class Router:
         result: socket.socket = self.run(lambda: _listen(address, port))
         return result
 
-    def datagrams(self, address: str, port: int) -> socket.socket:
-        """A UDP socket bound in the namespace."""
-        result: socket.socket = self.run(lambda: _bind_datagrams(address, port))
-        return result
-
     def plug(self, pid: int, *, mac: str, gateway: str, prefix_length: int) -> None:
         """Give the machine whose pid 1 is `pid` its `eth0`, and its subnet a gateway."""
         self.run(lambda: self._plug(pid, mac, f"{gateway}/{prefix_length}"))
@@ -117,9 +112,3 @@ def _listen(address: str, port: int) -> socket.socket:
     listener.bind((address, port))
     listener.listen(BACKLOG)
     return listener
-
-
-def _bind_datagrams(address: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.bind((address, port))
-    return sock

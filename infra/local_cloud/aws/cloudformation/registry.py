@@ -120,7 +120,3 @@ class Registry:
     def get(self, name: str) -> ResourceType | None:
         """The type of a name, if we model it."""
         return self.types.get(name)
-
-
-def nothing(context: Context, made: Made, properties: Properties) -> None:
-    """A delete for what goes away with its parent."""
