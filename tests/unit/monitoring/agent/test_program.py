@@ -10,13 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from monitoring.agent.machine import parse_cpu
 from tests.unit.monitoring.agent.test_run import FACTS
 
 ROOT = Path(__file__).parents[4]
@@ -130,21 +131,33 @@ def agent(tmp_path: Path, receiver: Receiver) -> Iterator[Agent]:
         agent.end(signal.SIGKILL)
 
 
-def wait_for(receiver: Receiver, message: str) -> None:
+def wait_until(condition: Callable[[], bool], say: Callable[[], object] = lambda: "") -> None:
     end = time.monotonic() + 30
-    while message not in receiver.messages.get("7", []):
-        assert time.monotonic() < end, receiver.messages
+    while not condition():
+        assert time.monotonic() < end, say()
         time.sleep(0.02)
+
+
+def wait_for(receiver: Receiver, message: str) -> None:
+    wait_until(lambda: message in receiver.messages.get("7", []), lambda: receiver.messages)
+
+
+def ticks() -> int:
+    """What this machine's processors have counted in all, as the agent reads it."""
+    return parse_cpu(Path("/proc/stat").read_text()).total
 
 
 def test_it_sends_what_is_there_when_it_is_told_to_end(agent: Agent, receiver: Receiver) -> None:
     agent.write("하나\n")
     wait_for(receiver, "하나")
+    wait_until(lambda: b"memory_utilization" in receiver.metrics)  # so its first look at the counters is behind it
+    before, sent = ticks(), len(receiver.metrics)
+    wait_until(lambda: ticks() >= before + 2)  # between two looks in one tick of the kernel no CPU was used at all
     agent.write("last words\nand half a ")
     code, error = agent.end()
     assert code == 0, error
     assert receiver.messages["7"] == ["하나", "last words"]
-    assert b"cpu_utilization" in receiver.metrics
+    assert b"cpu_utilization" in receiver.metrics[sent:]
     assert b"agent_dropped_log_events" in receiver.metrics
     agent.write("line\n")
     agent.start()
