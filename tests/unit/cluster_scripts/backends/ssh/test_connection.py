@@ -70,7 +70,7 @@ class SshServer:
             self._transports.append(transport)
             try:
                 transport.start_server(server=Server(self.client_key))
-            except (paramiko.SSHException, EOFError):
+            except (paramiko.SSHException, EOFError, OSError):  # a client that refuses us leaves as it likes
                 transport.close()
 
     def close(self) -> None:
