@@ -20,6 +20,7 @@ from moto.core.utils import get_service_model
 from moto.ec2.responses import EC2Response
 from werkzeug.exceptions import NotFound
 
+from infra.local_cloud.aws.constraints import violations
 from infra.local_cloud.aws.errors import AwsError
 
 # The name in a request's credential scope, where it differs from botocore's name of the service.
@@ -104,35 +105,16 @@ def parse(service: str, operation: str, environ: dict[str, Any], path_params: di
 
 
 def validate(service: str, operation: str, params: dict[str, Any]) -> None:
-    """Refuse what botocore's service model does not allow: missing, unknown and mistyped members, bad enums."""
+    """Refuse what botocore's service model does not allow: missing, unknown and mistyped members, bad values."""
     shape = get_service_model(service).operation_model(operation).input_shape
     if shape is None:
         return
     report = ParamValidator().validate(params, shape)
     problems = [report.generate_report()] if report.has_errors() else []
-    problems += list(_constraints(params, shape, ""))
+    problems += violations(params, shape)
     if problems:
         code = _VALIDATION_CODES.get(service, "ValidationException")
         raise AwsError(code, f"{service}:{operation}: " + "; ".join(problems))
-
-
-def _constraints(value: Any, shape: Any, path: str) -> list[str]:
-    """Enums, lengths and patterns, which ParamValidator leaves to the service."""
-    kind = shape.type_name
-    if kind == "structure" and isinstance(value, Mapping):
-        pairs = [(value[name], member, f"{path}.{name}") for name, member in shape.members.items() if name in value]
-        return [problem for v, s, p in pairs for problem in _constraints(v, s, p)]
-    if kind == "list" and isinstance(value, list):
-        return [problem for i, v in enumerate(value) for problem in _constraints(v, shape.member, f"{path}[{i}]")]
-    if kind != "string" or not isinstance(value, str):
-        return []
-    allowed = shape.enum or []
-    if allowed and value not in allowed:
-        return [f"{path.lstrip('.')} is {value!r}, allowed: {', '.join(allowed)}"]
-    low, high = shape.metadata.get("min"), shape.metadata.get("max")
-    if (low is not None and len(value) < int(low)) or (high is not None and len(value) > int(high)):
-        return [f"{path.lstrip('.')} has {len(value)} characters, allowed: {low or 0} to {high or 'any'}"]
-    return []
 
 
 Served = tuple[int, list[tuple[str, str]], bytes]
