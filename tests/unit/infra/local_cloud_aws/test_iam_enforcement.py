@@ -63,8 +63,15 @@ def test_a_role_without_policies_may_only_ask_who_it_is(api: Api, machine: Any) 
     ("service", "operation", "params", "code", "status", "named"),
     [
         ("ssm", "get_parameter", {"Name": "/a/b"}, "AccessDeniedException", 400, "parameter/a/b"),
-        ("s3", "get_object", {"Bucket": "b", "Key": "k/x"}, "AccessDenied", 403, '"arn:aws:s3:::b/k/x"'),
-        ("s3", "list_objects_v2", {"Bucket": "b"}, "AccessDenied", 403, 's3:ListBucket on resource: "arn:aws:s3:::b"'),
+        ("s3", "get_object", {"Bucket": "bucket", "Key": "k/x"}, "AccessDenied", 403, '"arn:aws:s3:::bucket/k/x"'),
+        (
+            "s3",
+            "list_objects_v2",
+            {"Bucket": "bucket"},
+            "AccessDenied",
+            403,
+            's3:ListBucket on resource: "arn:aws:s3:::bucket"',
+        ),
         ("cloudwatch", "list_metrics", {}, "AccessDenied", 403, "cloudwatch:ListMetrics"),
         ("secretsmanager", "get_secret_value", {"SecretId": "s"}, "AccessDeniedException", 400, "secret:s"),
         (
