@@ -28,9 +28,9 @@ out of date. Whatever is not listed is refused at once with status 501 and a mes
 - *moto*: answered by moto {MOTO_VERSION} as it is (*checked*: after a check or a preparation of ours);
 - *missing*: the project's plans name it and the local cloud does not have it yet.
 
-Every request, *moto*'s too, but those of S3, is held to botocore's service model first: required and unknown members,
-types, enums and lengths. Every request is written to `aws.jsonl` in the local cloud's folder, with who asked and what
-came of it.
+Every request, *moto*'s too, is held to botocore's service model first: required and unknown members, types, enums,
+patterns, lengths and ranges; S3's in headers, address and XML body, with S3's own rules and error codes. Every request
+is written to `aws.jsonl` in the local cloud's folder, with who asked and what came of it.
 """
 
 

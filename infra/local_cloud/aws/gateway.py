@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 
 from moto.core.exceptions import ServiceException
 
-from infra.local_cloud.aws import protocol
+from infra.local_cloud.aws import protocol, s3_requests
 from infra.local_cloud.aws.cloud import Cloud
 from infra.local_cloud.aws.errors import AwsError, NotModelled
 from infra.local_cloud.aws.iam import Enforcement
@@ -29,7 +29,7 @@ Wsgi = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 Observer = Callable[[Cloud, Call], None]
 Response = tuple[int, list[tuple[str, str]], Iterable[bytes]]
 
-# S3 bodies are data, possibly large: they go to moto as a stream, unparsed.
+# S3 bodies are data, possibly large: they go to moto as a stream, unparsed, but for those that are XML.
 UNPARSED_SERVICES = frozenset({"s3"})
 
 
@@ -107,8 +107,10 @@ class Gateway:
         handler = self._plugins[asked.service].handlers.get(operation) if asked.service in self._plugins else None
         if handler is None and operation not in self._stock.get(asked.service, frozenset()):
             raise NotModelled(f"{asked.service}:{operation}")
-        asked.params = path_params
-        if asked.service not in UNPARSED_SERVICES:
+        asked.params = path_params  # for the record, should reading the rest fail
+        if asked.service in UNPARSED_SERVICES:
+            asked.params = s3_requests.read(operation, environ, path_params)
+        else:
             asked.params = protocol.parse(asked.service, operation, environ, path_params)
             protocol.validate(asked.service, operation, asked.params)
         call = self._call(asked, environ)
