@@ -46,7 +46,7 @@ def info(state: Path) -> dict[str, Any]:
 def launch(endpoint: str) -> tuple[str, str]:
     """An instance in a subnet of its own; its id and its address."""
     ec2 = boto3.client(
-        "ec2", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="AKIATEST", aws_secret_access_key="x"
+        "ec2", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="local", aws_secret_access_key="x"
     )
     vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"]

@@ -9,25 +9,34 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from infra.local_cloud.aws import cloudformation, ec2, fsx, iam, pins, s3, ssm
+from infra.local_cloud.aws import cloudformation, ec2, fsx, iam, pins, s3, servicequotas, ssm
 from infra.local_cloud.aws.catalogue import STOCK
 from infra.local_cloud.aws.cloud import Cloud
 from infra.local_cloud.aws.cloudformation.api import OPERATIONS as CLOUDFORMATION
-from infra.local_cloud.aws.ec2 import instances, interfaces, network, table
+from infra.local_cloud.aws.ec2 import consistency, instances, interfaces, network, table
 from infra.local_cloud.aws.gateway import Gateway
 from infra.local_cloud.aws.operations import Operations
 from infra.local_cloud.machines.api import Machines
 
 _M_MMAP_THRESHOLD = -3  # malloc.h
-PLUGINS: tuple[Operations, ...] = (CLOUDFORMATION, ec2.OPERATIONS, fsx.OPERATIONS, ssm.OPERATIONS)
+PLUGINS: tuple[Operations, ...] = (
+    CLOUDFORMATION,
+    ec2.OPERATIONS,
+    fsx.OPERATIONS,
+    servicequotas.OPERATIONS,
+    ssm.OPERATIONS,
+)
 PREPARATIONS = {
+    ("iam", "AttachGroupPolicy"): iam.know_managed_policy,
     ("iam", "AttachRolePolicy"): iam.know_managed_policy,
+    ("iam", "AttachUserPolicy"): iam.know_managed_policy,
     ("iam", "GetPolicy"): iam.know_managed_policy,
     ("iam", "GetPolicyVersion"): iam.know_managed_policy,
     ("ec2", "DescribeImages"): table.know_local_image,
-    ("ec2", "DescribeInstances"): instances.refresh_states,
     ("ec2", "DescribeInstanceStatus"): instances.refresh_states,
+    ("ec2", "DescribeInstanceAttribute"): instances.refresh_states,
     ("ec2", "CreateTags"): instances.refresh_states,
+    ("ec2", "DeleteTags"): instances.refresh_states,
     ("ec2", "DeleteSubnet"): network.refuse_used_subnet,
     ("ec2", "DeleteSecurityGroup"): network.refuse_used_group,
     ("ec2", "DeleteVpc"): network.refuse_used_vpc,
@@ -35,6 +44,8 @@ PREPARATIONS = {
 OBSERVERS = {
     ("ec2", "DeleteVpcEndpoints"): interfaces.forget_deleted_endpoints,
     ("ec2", "CreateVpcEndpoint"): interfaces.own_endpoint_interfaces,
+    ("iam", "CreateInstanceProfile"): consistency.profile_made,
+    ("iam", "AddRoleToInstanceProfile"): consistency.profile_made,
     ("s3", "PutObject"): s3.object_written,
     ("s3", "CopyObject"): s3.object_written,
     ("s3", "CompleteMultipartUpload"): s3.upload_completed,

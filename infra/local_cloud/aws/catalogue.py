@@ -23,7 +23,7 @@ STOCK: dict[str, frozenset[str]] = {
         " RevokeSecurityGroupIngress RevokeSecurityGroupEgress DescribeNetworkAcls DescribeNetworkInterfaces"
         " CreateFlowLogs DescribeFlowLogs DeleteFlowLogs CreateLaunchTemplate"
         " DescribeLaunchTemplates DescribeLaunchTemplateVersions DeleteLaunchTemplate ModifyLaunchTemplate"
-        " DescribeInstances DescribeInstanceStatus DescribeInstanceAttribute DescribeInstanceTypes"
+        " DescribeInstanceStatus DescribeInstanceAttribute DescribeInstanceTypes"
         " DescribeInstanceTypeOfferings DescribeIamInstanceProfileAssociations DescribeImages"
         " DescribeAvailabilityZones DescribeRegions CreateTags DeleteTags DescribeTags CreateVolume"
         " DescribeVolumes DeleteVolume ModifyVolume AttachVolume DetachVolume DescribePrefixLists"
@@ -33,9 +33,15 @@ STOCK: dict[str, frozenset[str]] = {
         "iam": "CreateRole GetRole ListRoles UpdateRole DeleteRole UpdateAssumeRolePolicy TagRole UntagRole"
         " ListRoleTags PutRolePolicy GetRolePolicy ListRolePolicies DeleteRolePolicy AttachRolePolicy"
         " DetachRolePolicy ListAttachedRolePolicies CreatePolicy GetPolicy GetPolicyVersion ListPolicies"
-        " DeletePolicy CreateInstanceProfile GetInstanceProfile ListInstanceProfiles"
+        " DeletePolicy CreatePolicyVersion DeletePolicyVersion ListPolicyVersions"
+        " CreateInstanceProfile GetInstanceProfile ListInstanceProfiles"
         " ListInstanceProfilesForRole DeleteInstanceProfile AddRoleToInstanceProfile"
-        " RemoveRoleFromInstanceProfile",
+        " CreateServiceLinkedRole RemoveRoleFromInstanceProfile CreateUser GetUser ListUsers DeleteUser PutUserPolicy"
+        " GetUserPolicy"
+        " ListUserPolicies DeleteUserPolicy AttachUserPolicy DetachUserPolicy ListAttachedUserPolicies"
+        " CreateAccessKey ListAccessKeys UpdateAccessKey DeleteAccessKey CreateGroup GetGroup ListGroups"
+        " ListGroupsForUser DeleteGroup AddUserToGroup RemoveUserFromGroup PutGroupPolicy GetGroupPolicy"
+        " ListGroupPolicies DeleteGroupPolicy AttachGroupPolicy DetachGroupPolicy ListAttachedGroupPolicies",
         "kms": "CreateKey DescribeKey ListKeys ScheduleKeyDeletion EnableKeyRotation DisableKeyRotation"
         " GetKeyRotationStatus PutKeyPolicy GetKeyPolicy UpdateKeyDescription CreateAlias UpdateAlias"
         " DeleteAlias ListAliases",
@@ -72,12 +78,14 @@ LIMITS: dict[str, str] = {
     "ecr": "repositories are records, there is no registry behind them",
     "fsx": "contents are imported at once, not at first read; no HSM states, backups or quotas; a file that one file"
     " system exports does not reach another on the same prefix",
-    "iam": "roles' policies are enforced (docs/local-cloud.md); trust and resource policies, but S3's, are not, nor"
-    " are boundaries, session policies and policy variables (refused)",
-    "kms": "keys encrypt nothing; their use by other services is asked of the caller's policies, not of the key's",
+    "iam": "policies of roles, users, groups, keys and trust are enforced (docs/local-cloud.md); those of secrets and"
+    " topics are stored; boundaries, session policies and policy variables are refused",
+    "kms": "keys encrypt nothing; their policies are enforced where S3, EC2, FSx, Secrets Manager and Logs use them",
     "logs": "groups live in memory; retention is stored, not applied",
     "s3": "plain HTTP counts as TLS; policy conditions on other keys than aws:SecureTransport never hold",
     "secretsmanager": "no rotation",
+    "service-quotas": "the quotas that `dure check --live` asks for; `faults.json` changes them, requests for more"
+    " are not modelled",
     "sns": "nothing is sent",
     "ssm": "documents of schema 2.2 with aws:runShellScript steps; no sessions, no S3 or CloudWatch output",
     "sts": "signatures are not verified",
@@ -90,7 +98,6 @@ MISSING: dict[str, str] = {
     "imagebuilder": "the image pipeline",
     "pricing": "prices come from the catalog in infra/config",
     "sagemaker, application-autoscaling": "serving",
-    "service-quotas": "`dure check --live`",
     "ssm:StartSession": "`dure exec`, `dure port-forward`",
     "cloudwatch alarm evaluation": "alarms stay in the state that SetAlarmState gives them",
     "AWS::Budgets::Budget": "only with a budget in the cluster file",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from infra.local_cloud.aws.loopback import Loopback
+from infra.local_cloud.aws.loopback import ACCESS_KEY, Loopback
 
 if TYPE_CHECKING:
     from infra.local_cloud.machines.api import Machines
@@ -28,20 +28,24 @@ class Cloud:
         self.port = port
         self.clock = clock
         self.account = ACCOUNT
-        self._loopback: Loopback | None = None
+        self._app: Callable[..., Any] | None = None
+        self._loopbacks: dict[str, Loopback] = {}
         self._lock = threading.RLock()
         self._stores: dict[tuple[type[Any], str], Any] = {}
         self._log = (state / "aws.jsonl").open("a", buffering=1)
 
     def connect(self, app: Callable[..., Any]) -> None:
         """Say which WSGI app answers `client`. Called once, by `build_app`."""
-        self._loopback = Loopback(app)
+        self._app = app
 
-    def client(self, service: str, region: str) -> Any:
-        """A boto3 client to this very cloud."""
-        if self._loopback is None:
+    def client(self, service: str, region: str, *, access_key: str = ACCESS_KEY) -> Any:
+        """A boto3 client to this very cloud, with its own hands' credentials or those of an access key."""
+        if self._app is None:
             raise RuntimeError("the local cloud's app is not built yet")
-        return self._loopback.client(service, region)
+        with self._lock:
+            if access_key not in self._loopbacks:
+                self._loopbacks[access_key] = Loopback(self._app, access_key=access_key)
+        return self._loopbacks[access_key].client(service, region)
 
     def store(self, kind: type[State], region: str) -> State:
         """The one object of a plug-in's state class for a region, made (without arguments) when first asked for."""

@@ -8,8 +8,11 @@ import uuid
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from botocore.exceptions import ClientError
+
 from infra.local_cloud.aws.cloud import Cloud
 from infra.local_cloud.aws.cloudformation import planner, views
+from infra.local_cloud.aws.cloudformation.acting import act_for
 from infra.local_cloud.aws.cloudformation.engine import Engine
 from infra.local_cloud.aws.cloudformation.model import GONE, UPDATABLE, ChangeSet, Revision, Stack, Stacks
 from infra.local_cloud.aws.cloudformation.resources import REGISTRY
@@ -39,7 +42,11 @@ def _template_text(cloud: Cloud, call: Call, previous: Stack | None) -> str:
     host, path = url.hostname or "", unquote(url.path).lstrip("/")
     virtual = re.match(r"(.+)\.s3[.-].*amazonaws\.com$", host)
     bucket, key = (virtual[1], path) if virtual else path.split("/", 1)
-    body = cloud.client("s3", call.region).get_object(Bucket=bucket, Key=key)["Body"].read()
+    reader = cloud.client("s3", call.region, access_key=call.access_key)  # CloudFormation reads it as the caller
+    try:
+        body = reader.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except ClientError as error:
+        raise invalid(f"S3 error: {error.response['Error']['Message']}") from error
     return str(body.decode())
 
 
@@ -115,6 +122,7 @@ def create_stack(cloud: Cloud, call: Call) -> Answer:
             raise AwsError("AlreadyExistsException", f"Stack [{call.params['StackName']}] already exists")
         revision = _revision(cloud, call, None)
         stack = _new_stack(cloud, call, revision, "CREATE_IN_PROGRESS")
+        act_for(cloud, call, stack, revision.role_arn)
         _token(stack, call)
         stack.disable_rollback = bool(call.params.get("DisableRollback"))
         stack.termination_protection = bool(call.params.get("EnableTerminationProtection"))
@@ -134,6 +142,7 @@ def update_stack(cloud: Cloud, call: Call) -> Answer:
         revision = _revision(cloud, call, stack)
         if not _changes(engine, stack, revision):
             raise invalid("No updates are to be performed.")
+        act_for(cloud, call, stack, revision.role_arn)
         _token(stack, call)
         stack.log(None, "UPDATE_IN_PROGRESS", "User Initiated")
     engine.start(stack, lambda: engine.update(stack, revision))
@@ -157,6 +166,7 @@ def delete_stack(cloud: Cloud, call: Call) -> Answer:
             users = [user for user in stacks.importers(name) if user != stack.name]
             if users:
                 raise invalid(f"Export {name} cannot be deleted as it is in use by {' and '.join(users)}")
+        act_for(cloud, call, stack, call.params.get("RoleARN"))
         _token(stack, call)
         stack.log(None, "DELETE_IN_PROGRESS", "User Initiated")
     engine.start(stack, lambda: engine.delete(stack))
@@ -292,6 +302,7 @@ def execute_change_set(cloud: Cloud, call: Call) -> Answer:
                 f"ChangeSet [{found.id}] cannot be executed in its current status of [{found.status}]",
             )
         _refuse_busy(stack)
+        act_for(cloud, call, stack, found.revision.role_arn)
         _token(stack, call)
         stack.disable_rollback = bool(call.params.get("DisableRollback"))
         stack.change_set_id, stack.change_sets = found.id, {}

@@ -188,6 +188,7 @@ class Engine:
             stack_id=salt if suffix else stack.id,
             logical_id=resource.logical_id,
             stack_tags=stack.revision.tags,
+            access_key=stack.access_key,
         )
 
     def _outputs(self, stack: Stack, evaluation: Evaluator) -> None:

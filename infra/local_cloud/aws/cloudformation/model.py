@@ -106,6 +106,8 @@ class Stack:
     termination_protection: bool = False
     disable_rollback: bool = False
     token: str | None = None
+    role_arn: str | None = None
+    access_key: str = ""  # whose credentials the operation under way uses: the role's, else the caller's
 
     @property
     def busy(self) -> bool:

@@ -32,6 +32,7 @@ class Context:
     stack_id: str
     logical_id: str
     stack_tags: Mapping[str, str]
+    access_key: str
     existing: list[Made] = field(default_factory=list)
 
     def exists(self, physical_id: str, **attributes: Any) -> None:
@@ -39,8 +40,8 @@ class Context:
         self.existing[:] = [Made(physical_id, attributes)]
 
     def client(self, service: str) -> Any:
-        """A boto3 client of the stack's region."""
-        return self.cloud.client(service, self.region)
+        """A boto3 client of the stack's region, with the credentials that the stack's operation runs under."""
+        return self.cloud.client(service, self.region, access_key=self.access_key)
 
     def name(self, *, limit: int = 64) -> str:
         """A generated physical name as CloudFormation makes them: stack, logical id, and a suffix of its own."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from infra.local_cloud.aws.cloud import Cloud
 from infra.local_cloud.aws.ec2.table import Ec2State, Launched, backend
+from infra.local_cloud.aws.iam.trust import trusts
 
 CREDENTIAL_SECONDS = 6 * 3600
 RENEW_SECONDS = 3600  # EC2 shows fresh credentials well before the old ones end
@@ -78,6 +79,14 @@ def _role(cloud: Cloud, region: str, instance: Any, launched: Launched) -> dict[
     profile = association.iam_instance_profile
     role = profile.roles[0]
     now = cloud.clock()
+    if not trusts(role.arn, "ec2.amazonaws.com"):
+        said = {
+            "Code": "AssumeRoleUnauthorizedAccess",
+            "Message": f"EC2 cannot assume the role {role.name}. Please see documentation at "
+            "https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_iam-ec2.html.",
+            "LastUpdated": _stamp(now),
+        }
+        return {f"iam/security-credentials/{role.name}": json.dumps(said)}
     if launched.expires - RENEW_SECONDS < now:
         made = cloud.client("sts", region).assume_role(
             RoleArn=role.arn, RoleSessionName=instance.id, DurationSeconds=CREDENTIAL_SECONDS

@@ -14,7 +14,7 @@ from moto.s3.models import s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
 from infra.local_cloud.aws.cloud import ACCOUNT, PARTITION, Cloud
-from infra.local_cloud.aws.iam import launching
+from infra.local_cloud.aws.iam import launching, managing
 from infra.local_cloud.aws.iam.policy import Question
 from infra.local_cloud.aws.operations import Call
 
@@ -78,6 +78,8 @@ def _s3(cloud: Cloud, call: Call, query: Mapping[str, str]) -> Iterator[Question
     if bucket is None:
         yield Question(f"s3:{name}", "*", account)
         return
+    if name in ("ListBucket", "ListBucketVersions") and "prefix" in query:
+        account = {**account, "s3:prefix": (query["prefix"],)}
     path = f"{bucket}/{key}" if key else bucket
     if call.operation == "DeleteObjects":
         path = f"{bucket}/*"  # the body stays unread: only who may delete every key may delete several at once
@@ -115,7 +117,9 @@ def _ssm(cloud: Cloud, call: Call) -> Iterator[Question]:
         document = f"arn:{PARTITION}:ssm:{call.region}:{owner}:document/{name}"
         yield Question(action, name if name.startswith("arn:") else document)
         for instance in params.get("InstanceIds") or ["*"]:
-            yield Question(action, cloud.arn("ec2", call.region, f"instance/{instance}"))
+            tags = launching.tags_on(call.region, instance)
+            context = {f"ssm:resourcetag/{key.lower()}": (value,) for key, value in tags.items()}
+            yield Question(action, cloud.arn("ec2", call.region, f"instance/{instance}"), context)
     elif "Parameter" in call.operation and call.operation not in _NO_PARAMETER:
         for name in params.get("Names") or [params.get("Name") or params.get("Path")]:
             arn = cloud.arn("ssm", call.region, f"parameter/{name.lstrip('/')}")
@@ -129,7 +133,10 @@ def _ssm(cloud: Cloud, call: Call) -> Iterator[Question]:
 def _secretsmanager(cloud: Cloud, call: Call) -> Iterator[Question]:
     action, wanted = f"secretsmanager:{call.operation}", call.params.get("SecretId")
     if wanted is None:
-        yield Question(action)
+        name = call.params.get("Name")
+        yield Question(action, cloud.arn("secretsmanager", call.region, f"secret:{name}-??????") if name else "*")
+        if call.params.get("KmsKeyId"):
+            yield from by_key(cloud, call.region, call.params["KmsKeyId"], _PARTS_KEY, via="secretsmanager")
         return
     secret: Any = secretsmanager_backends[ACCOUNT][call.region].secrets.get(wanted)
     named = wanted if wanted.startswith("arn:") else cloud.arn("secretsmanager", call.region, f"secret:{wanted}")
@@ -147,13 +154,6 @@ def _logs(cloud: Cloud, call: Call) -> Iterator[Question]:
         yield Question(f"logs:{call.operation}", arn)
 
 
-def _cloudwatch(cloud: Cloud, call: Call) -> Iterator[Question]:
-    namespace = call.params.get("Namespace")
-    yield Question(
-        f"cloudwatch:{call.operation}", "*", {"cloudwatch:namespace": (namespace,)} if namespace is not None else {}
-    )
-
-
 def _cloudformation(cloud: Cloud, call: Call) -> Iterator[Question]:
     name = call.params.get("StackName")
     arn = name if not name or name.startswith("arn:") else cloud.arn("cloudformation", call.region, f"stack/{name}/*")
@@ -163,17 +163,24 @@ def _cloudformation(cloud: Cloud, call: Call) -> Iterator[Question]:
 
 
 def _sts(cloud: Cloud, call: Call) -> Iterator[Question]:
-    yield Question(f"sts:{call.operation}", call.params.get("RoleArn", "*"))
+    role = call.params.get("RoleArn", "*")
+    yield Question(f"sts:{call.operation}", role)
+    if call.params.get("Tags"):
+        yield Question("sts:TagSession", role)
 
 
 def _kms(cloud: Cloud, call: Call) -> Iterator[Question]:
-    key = call.params.get("KeyId")
+    key = call.params.get("KeyId") or call.params.get("TargetKeyId")
+    if alias := call.params.get("AliasName"):
+        yield Question(f"kms:{call.operation}", cloud.arn("kms", call.region, alias))
+        if key is None:
+            return
     yield Question(f"kms:{call.operation}", launching.key_arn(cloud, call.region, key) if key else "*")
 
 
 _RESOURCES: Mapping[str, Callable[[Cloud, Call], Iterator[Question]]] = {
+    **managing.QUESTIONS,
     "cloudformation": _cloudformation,
-    "cloudwatch": _cloudwatch,
     "kms": _kms,
     "logs": _logs,
     "secretsmanager": _secretsmanager,

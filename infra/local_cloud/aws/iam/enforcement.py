@@ -1,26 +1,22 @@
-"""Who asks, which policies that gives, and AWS's words for a refusal.
-
-Requests that are signed with an assumed role's credentials (a machine's from its metadata service, the CDK CLI's from
-sts:AssumeRole) are judged by that role's policies as they are now. All others are the account's administrator.
-"""
+"""What a caller may, by policies as they are at that moment, and AWS's words for a refusal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from moto.iam.models import iam_backends
-from moto.sts.models import sts_backends
-
-from infra.local_cloud.aws.cloud import ACCOUNT, PARTITION, Cloud
+from infra.local_cloud.aws.cloud import ACCOUNT, Cloud
 from infra.local_cloud.aws.errors import AwsError, NotModelled
+from infra.local_cloud.aws.iam import keys, trust
 from infra.local_cloud.aws.iam.actions import questions
+from infra.local_cloud.aws.iam.callers import Caller, Callers, documents
 from infra.local_cloud.aws.iam.policy import Decision, Question, decide
+from infra.local_cloud.aws.iam.resource_policy import Principal
 from infra.local_cloud.aws.operations import Call
 
-TEMPORARY = "ASIA"  # what the access keys of temporary credentials begin with
 _XML = frozenset({"s3", "cloudformation", "iam", "sts", "sns", "cloudwatch"})
+# Services whose operations may ask for a key; only there are an administrator's requests looked at
+_KEYED = frozenset({"ec2", "fsx", "kms", "s3", "secretsmanager"})
 
 
 class Enforcement:
@@ -29,82 +25,91 @@ class Enforcement:
     def __init__(self, cloud: Cloud, *, on: bool = True) -> None:
         self._cloud = cloud
         self._on = on
-        self._sessions: dict[str, Any] = {}
+        self._callers = Callers()
 
     def caller(self, access_key: str) -> str | None:
-        """The ARN of the assumed role session that an access key belongs to; None for anybody else."""
-        session = self._session(access_key)
-        return None if session is None else str(session.arn)
+        """The ARN of the role session or user that an access key belongs to; None for anybody else."""
+        try:
+            caller = self._callers.find(access_key)
+        except AwsError:
+            return None
+        return None if caller is None or caller.administrator else caller.arn
 
     def check(self, call: Call, query: Mapping[str, str]) -> None:
         """Raise AWS's error unless the caller may do all that the request asks for. `query`: of the address."""
-        if not self._on or not call.access_key.startswith(TEMPORARY):
+        if not self._on:
             return
-        session = self._session(call.access_key)
-        if session is None:
-            raise AwsError("InvalidClientTokenId", "The security token included in the request is invalid.", status=403)
-        documents = self._documents(session)
-        common = _common(session, call)
+        self._check_services(call)
+        caller = self._callers.find(call.access_key)
+        if caller is None:
+            return
+        assuming = (call.service, call.operation) == ("sts", "AssumeRole")
+        if caller.administrator and call.service not in _KEYED and not assuming:
+            return
+        if assuming and call.params.get("PolicyArns"):
+            raise NotModelled("session policies of sts:AssumeRole")
+        held = () if caller.administrator else documents(caller.principal)
         for question in questions(self._cloud, call, query):
-            self._require(documents, replace(question, context={**common, **question.context}), call, session)
+            self._require(held, question, call, caller)
+
+    def _check_services(self, call: Call) -> None:
+        for service, question in keys.uses_by_service(self._cloud, call):
+            policy = keys.policy_of(question.resource)
+            allowed = policy and keys.with_key_policy(policy, question, service, Decision(allowed=False)).allowed
+            if not allowed:
+                said = f"{service.service} is not authorized to perform: {question.action} on: {question.resource}"
+                raise AwsError("InvalidParameterException", f"The specified KMS key can't be used: {said}")
 
     def check_missing(self, call: Call) -> None:
-        """Before S3's 404: who may not list a bucket is not told that an object isn't there, but 403."""
-        session = self._session(call.access_key)
-        if not self._on or session is None or call.operation not in ("GetObject", "HeadObject"):
+        """Before S3's 404: who may not list a bucket is not told that an object isn't there, but 403.
+
+        This question has no s3:prefix, which only a listing has: a statement that requires one does not help.
+        """
+        if not self._on or call.operation not in ("GetObject", "HeadObject"):
             return
-        question = Question("s3:ListBucket", f"arn:{PARTITION}:s3:::{call.params['Bucket']}", _common(session, call))
-        self._require(self._documents(session), question, call, session)
+        caller = self._callers.find(call.access_key)
+        if caller is None or caller.administrator:
+            return
+        question = Question("s3:ListBucket", f"arn:aws:s3:::{call.params['Bucket']}")
+        self._require(documents(caller.principal), question, call, caller)
 
-    def _require(self, documents: list[str], question: Question, call: Call, session: Any) -> None:
-        decision = decide(documents, question)
+    def _require(self, held: list[str] | tuple[()], question: Question, call: Call, caller: Caller) -> None:
+        asked = replace(question, context={**_common(caller, call), **question.context})
+        by_iam = Decision(allowed=True) if caller.administrator else decide(held, asked)
+        decision, by = by_iam, "identity"
+        who = Principal(account=ACCOUNT, arn=caller.principal, session=caller.arn)
+        if asked.action == trust.ASSUME:
+            decision = trust.decision(asked.resource, who, by_iam, asked.context)
+        elif asked.action.startswith("kms:") and (policy := keys.policy_of(asked.resource)) is not None:
+            decision = keys.with_key_policy(policy, asked, who, by_iam)
+        if by_iam.allowed and not decision.allowed:
+            by = "resource"
         if not decision.allowed:
-            raise refusal(call.service, str(session.arn), question, decision)
-
-    def _session(self, access_key: str) -> Any:
-        if access_key not in self._sessions and access_key.startswith(TEMPORARY):
-            backend = sts_backends[ACCOUNT][PARTITION]
-            found = backend.get_assumed_role_from_access_key(access_key)
-            if found is None:
-                return None
-            self._sessions[access_key] = found
-        return self._sessions.get(access_key)
-
-    def _documents(self, session: Any) -> list[str]:
-        """The role's inline and attached policies; none when the role is gone."""
-        if session.policy:
-            raise NotModelled("session policies of sts:AssumeRole")
-        roles: Iterable[Any] = iam_backends[ACCOUNT][PARTITION].roles.values()
-        role = next((each for each in roles if each.arn == session.role_arn), None)
-        if role is None:
-            return []
-        if role.permissions_boundary_arn:
-            raise NotModelled(f"permissions boundaries (of {role.arn})")
-        attached = [
-            str(version.document)
-            for policy in role.managed_policies.values()
-            for version in policy.versions
-            if version.is_default
-        ]
-        return [*map(str, role.policies.values()), *attached]
+            raise refusal(call.service, caller.arn, question, decision, by=by)
 
 
-def _common(session: Any, call: Call) -> dict[str, tuple[str, ...]]:
+def _common(caller: Caller, call: Call) -> dict[str, tuple[str, ...]]:
+    external = {"sts:externalid": (call.params["ExternalId"],)} if "ExternalId" in call.params else {}
     return {
+        **external,
         "aws:principalaccount": (ACCOUNT,),
-        "aws:principalarn": (str(session.role_arn),),
+        "aws:principalarn": (caller.principal,),
         "aws:requestedregion": (call.region,),
         "aws:securetransport": ("true",),  # as everywhere here: the local cloud answers for TLS
+        "kms:calleraccount": (ACCOUNT,),
     }
 
 
-def refusal(service: str, caller: str, question: Question, decision: Decision) -> AwsError:
-    """The error that a service answers with, which names caller, action and resource as AWS does."""
+def refusal(service: str, caller: str, question: Question, decision: Decision, *, by: str = "identity") -> AwsError:
+    """The error that a service answers with, which names caller, action and resource as AWS does.
+
+    `by`: whose policy said no, identity or resource.
+    """
     resource = f'"{question.resource}"' if service == "s3" else question.resource
     why = (
-        "with an explicit deny in an identity-based policy"
+        f"with an explicit deny in {'an' if by == 'identity' else 'a'} {by}-based policy"
         if decision.explicit
-        else f"because no identity-based policy allows the {question.action} action"
+        else f"because no {by}-based policy allows the {question.action} action"
     )
     said = f"User: {caller} is not authorized to perform: {question.action} on resource: {resource} {why}"
     if service == "ec2":

@@ -51,7 +51,26 @@ def questions(cloud: Cloud, call: Call) -> Iterator[Question]:
         for identity in call.params["Resources"]:
             yield _on(cloud, call, f"ec2:{call.operation}", identity, asked)
     else:
-        yield Question(f"ec2:{call.operation}")
+        yield from _other(cloud, call)
+
+
+def tags_on(region: str, identity: str) -> Mapping[str, str]:
+    """The tags of something in EC2; none when it is not there."""
+    found: Mapping[str, str] = backend(region).tags.get(identity, {})
+    return found
+
+
+def _other(cloud: Cloud, call: Call) -> Iterator[Question]:
+    """An operation that is asked for on all resources, with the tags that it gives."""
+    specifications = call.params.get("TagSpecifications") or []
+    given = [(each["ResourceType"], tags_of(call.params, each["ResourceType"])) for each in specifications]
+    yield Question(f"ec2:{call.operation}", "*", _request_tags({k: v for _, tags in given for k, v in tags.items()}))
+    for kind, tags in given:
+        if tags:
+            context = {**_request_tags(tags), "ec2:createaction": (call.operation,)}
+            yield Question("ec2:CreateTags", cloud.arn("ec2", call.region, f"{kind}/*"), context)
+    if role := call.params.get("DeliverLogsPermissionArn"):
+        yield pass_role(role, to="vpc-flow-logs.amazonaws.com")
 
 
 def _on(cloud: Cloud, call: Call, action: str, identity: str, context: Values) -> Question:
@@ -60,7 +79,7 @@ def _on(cloud: Cloud, call: Call, action: str, identity: str, context: Values) -
     return Question(
         action,
         cloud.arn("ec2", call.region, f"{kind}/{identity}"),
-        {**context, **_resource_tags(backend(call.region).tags.get(identity, {}))},
+        {**context, **_resource_tags(tags_on(call.region, identity))},
     )
 
 

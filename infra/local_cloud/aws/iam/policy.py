@@ -1,4 +1,4 @@
-"""Identity-based policies and one question in, a decision out. Pure."""
+"""Identity-based policies and one question in, a decision out. Pure; resource_policy.py has those of resources."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def decide(documents: Iterable[str], question: Question) -> Decision:
     `documents` are policies as JSON. Raises NotModelled for what of an applicable statement can't be judged.
     """
     allowed = False
-    for statement in (each for document in documents for each in _statements(document)):
-        if not _applies(statement, question):
+    for statement in (each for document in documents for each in statements(document)):
+        if not selects(statement, question):
             continue
         if statement["Effect"] == "Deny":
             return Decision(allowed=False, explicit=True)
@@ -44,15 +44,21 @@ def decide(documents: Iterable[str], question: Question) -> Decision:
 
 
 @functools.lru_cache(maxsize=256)
-def _statements(document: str) -> list[dict[str, Any]]:
+def statements(document: str) -> list[dict[str, Any]]:
+    """The statements of a policy, a list even if it is one."""
     found = json.loads(document)["Statement"]
     return found if isinstance(found, list) else [found]
 
 
-def _applies(statement: Mapping[str, Any], question: Question) -> bool:
+def selects(statement: Mapping[str, Any], question: Question, *, of_resource: bool = False) -> bool:
+    """Whether action, resource and conditions of a statement fit a question.
+
+    `of_resource`: the statement stands in a resource's own policy, which may leave the resource out.
+    """
+    itself = of_resource and not {"Resource", "NotResource"} & set(statement)
     return (
         _selected(statement, "Action", question.action, ignore_case=True)
-        and _selected(statement, "Resource", question.resource, ignore_case=False)
+        and (itself or _selected(statement, "Resource", question.resource, ignore_case=False))
         and holds(statement.get("Condition") or {}, action=question.action, context=question.context)
     )
 

@@ -26,7 +26,7 @@ class Api:
 
     def __init__(self, cloud: Any, gateway: Any, machines: FakeMachines) -> None:
         self.cloud, self.gateway, self.machines = cloud, gateway, machines
-        self._users = Loopback(gateway, access_key="AKIATHECLOUDEXAMPLE0")
+        self._users = Loopback(gateway, access_key="local")
 
     def client(self, service: str, region: str = REGION) -> Any:
         """A boto3 client with a user's credentials."""

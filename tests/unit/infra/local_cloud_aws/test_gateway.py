@@ -26,7 +26,7 @@ def code(error: pytest.ExceptionInfo[ClientError]) -> tuple[str, int]:
             {"LaunchTemplateConfigs": [], "TargetCapacitySpecification": {"TotalTargetCapacity": 1}},
         ),
         ("ssm", "start_session", {"Target": "i-1"}),
-        ("iam", "create_user", {"UserName": "x"}),
+        ("iam", "create_login_profile", {"UserName": "x", "Password": "xxxxxxxx"}),
         ("s3", "get_bucket_website", {"Bucket": "b"}),
         ("dynamodb", "list_tables", {}),
         ("sqs", "list_queues", {}),
@@ -70,8 +70,8 @@ def test_every_request_is_recorded_with_who_asked_and_what_came_of_it(api: Api) 
     lines = [json.loads(line) for line in (api.cloud.state / "aws.jsonl").read_text().splitlines()]
     asked = [(r["service"], r["operation"], r["status"], r["access_key"]) for r in lines if r["event"] == "request"]
     assert asked == [
-        ("sts", "GetCallerIdentity", 200, "AKIATHECLOUDEXAMPLE0"),
-        ("cloudformation", "DescribeStacks", 400, "AKIATHECLOUDEXAMPLE0"),
+        ("sts", "GetCallerIdentity", 200, "local"),
+        ("cloudformation", "DescribeStacks", 400, "local"),
     ]
     assert "nowhere does not exist" in lines[-1]["error"]
 

@@ -6,6 +6,8 @@ import base64
 import time
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from infra.local_cloud.aws.cloudformation.registry import Context, Made, Properties, Registry
 from infra.local_cloud.aws.cloudformation.resources.ec2_network import only_tags, pick, retag, tag_specs
 from infra.local_cloud.aws.errors import AwsError
@@ -146,8 +148,7 @@ def _wait_for_state(context: Context, identity: str, wanted: str) -> None:
     """CloudFormation reports an instance complete once it runs, and deleted once it is terminated."""
     deadline = time.monotonic() + DELETE_SECONDS
     while True:
-        found = context.client("ec2").describe_instances(InstanceIds=[identity])
-        instance = found["Reservations"][0]["Instances"][0]
+        instance = _look(context, identity)
         name = instance["State"]["Name"]
         if name == wanted:
             return
@@ -155,6 +156,17 @@ def _wait_for_state(context: Context, identity: str, wanted: str) -> None:
             reason = instance.get("StateReason", {}).get("Message", "")
             raise AwsError("NotStabilized", f"Instance {identity} is {name}, not {wanted}. {reason}")
         time.sleep(_SLEEP)
+
+
+def _look(context: Context, identity: str) -> dict[str, Any]:
+    """An instance as EC2 describes it; pending while EC2 does not know it yet."""
+    try:
+        found = context.client("ec2").describe_instances(InstanceIds=[identity])
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "InvalidInstanceID.NotFound":
+            raise
+        return {"State": {"Name": "pending"}}
+    return dict(found["Reservations"][0]["Instances"][0])
 
 
 def _update_instance(context: Context, made: Made, old: Properties, new: Properties) -> Made:

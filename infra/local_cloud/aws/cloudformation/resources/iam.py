@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from infra.local_cloud.aws.cloudformation.registry import Context, Made, Properties, Registry
 from infra.local_cloud.aws.cloudformation.resources.ec2_network import pick
+from infra.local_cloud.aws.ec2 import consistency
 
 
 def _create_role(context: Context, properties: Properties) -> Made:
@@ -118,6 +120,7 @@ def _create_profile(context: Context, properties: Properties) -> Made:
     context.exists(name)
     for role in properties["Roles"]:
         iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=role)
+    time.sleep(consistency.profile_wait(context.cloud, name))  # CloudFormation waits until EC2 knows it
     return Made(name, {"Arn": profile["InstanceProfile"]["Arn"]})
 
 
