@@ -1,0 +1,34 @@
+"""In whose name a stack's operation makes its calls: a role that trusts CloudFormation, else who asked for it."""
+
+from __future__ import annotations
+
+from infra.local_cloud.aws.cloud import Cloud
+from infra.local_cloud.aws.cloudformation.model import Stack
+from infra.local_cloud.aws.cloudformation.template import invalid
+from infra.local_cloud.aws.errors import AwsError
+from infra.local_cloud.aws.iam import trust
+from infra.local_cloud.aws.operations import Call
+
+SERVICE, SESSION = "cloudformation.amazonaws.com", "AWSCloudFormation"
+
+
+def act_for(cloud: Cloud, call: Call, stack: Stack, role_arn: str | None) -> None:
+    """Settle the credentials of the operation that begins: of the role given now or before, else the caller's.
+
+    Raises ValidationError when the role does not trust CloudFormation.
+    """
+    role_arn = role_arn or stack.role_arn
+    stack.access_key = _assumed(cloud, call, role_arn) if role_arn else call.access_key
+    stack.role_arn = role_arn
+
+
+def _assumed(cloud: Cloud, call: Call, role_arn: str) -> str:
+    try:
+        return trust.assume(cloud, call.region, role_arn, service=SERVICE, session=SESSION, source=_source(call))
+    except AwsError as error:
+        raise invalid(f"Role {role_arn} is invalid or cannot be assumed") from error
+
+
+def _source(call: Call) -> str:
+    """The ARN that CloudFormation names as its reason: any stack of the account and region."""
+    return f"arn:aws:cloudformation:{call.region}:{call.account}:stack/*"
