@@ -123,8 +123,17 @@ class Power:
                 self._introduce(nodes[instance.id], instance)
         except BaseException:
             # half a launch is worth nothing to its job, and costs the same
-            self.services.terminate(ids)
+            self._give_back(ids)
             raise
+
+    def _give_back(self, ids: Iterable[str]) -> None:
+        """End machines that were launched a moment ago: EC2 may not know them yet, and then says that they are gone."""
+        left, end = set(ids), self.clock.now() + SHOW_SECONDS
+        while left := left - set(self.services.terminate(left)):
+            if self.clock.now() >= end:
+                self.log.note("launched, but not known to EC2: the keeper ends them", ", ".join(sorted(left)), ok=False)
+                return
+            self.clock.sleep(0.5)
 
     def _introduce(self, name: str, instance: Instance) -> None:
         machine = Machine(instance_id=instance.id, instance_type=instance.instance_type, zone=instance.zone)

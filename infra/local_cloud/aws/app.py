@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from infra.local_cloud.aws import cloudformation, ec2, fsx, iam, pins, s3, servicequotas, ssm
+from infra.local_cloud.aws import cloudformation, ec2, fsx, iam, pins, s3, servicequotas, ssm, telemetry
 from infra.local_cloud.aws.catalogue import STOCK
 from infra.local_cloud.aws.cloud import Cloud
 from infra.local_cloud.aws.cloudformation.api import OPERATIONS as CLOUDFORMATION
@@ -24,9 +24,10 @@ PLUGINS: tuple[Operations, ...] = (
     ec2.OPERATIONS,
     fsx.OPERATIONS,
     servicequotas.OPERATIONS,
-    ssm.OPERATIONS,
+    ssm.OPERATIONS, telemetry.OPERATIONS,
 )
 PREPARATIONS = {
+    ("cloudwatch", "PutMetricData"): telemetry.check_metric_data,
     ("iam", "AttachGroupPolicy"): iam.know_managed_policy,
     ("iam", "AttachRolePolicy"): iam.know_managed_policy,
     ("iam", "AttachUserPolicy"): iam.know_managed_policy,

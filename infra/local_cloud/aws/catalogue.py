@@ -46,7 +46,7 @@ STOCK: dict[str, frozenset[str]] = {
         " GetKeyRotationStatus PutKeyPolicy GetKeyPolicy UpdateKeyDescription CreateAlias UpdateAlias"
         " DeleteAlias ListAliases",
         "logs": "CreateLogGroup DescribeLogGroups DeleteLogGroup PutRetentionPolicy DeleteRetentionPolicy"
-        " CreateLogStream DescribeLogStreams DeleteLogStream PutLogEvents GetLogEvents FilterLogEvents"
+        " CreateLogStream DescribeLogStreams DeleteLogStream GetLogEvents FilterLogEvents"
         " TagResource ListTagsForResource",
         "s3": "CreateBucket HeadBucket ListBuckets DeleteBucket GetBucketLocation GetBucketEncryption"
         " PutBucketEncryption GetPublicAccessBlock PutPublicAccessBlock GetBucketVersioning"

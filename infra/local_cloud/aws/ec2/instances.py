@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import threading
 import time
 from typing import Any
 
+from moto.core.exceptions import ServiceException
 from moto.core.types import Base64EncodedString
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import Instance, InstanceState, StateReason
 from moto.ec2.utils import filter_iam_instance_profiles
 
 from infra.local_cloud.aws.cloud import Cloud
-from infra.local_cloud.aws.ec2 import interfaces, launch, metadata, placement, templates
+from infra.local_cloud.aws.ec2 import consistency, interfaces, launch, metadata, placement, templates
 from infra.local_cloud.aws.ec2.table import (
     OPERATIONS,
     Ec2State,
@@ -102,12 +104,15 @@ def _profile(cloud: Cloud, ec2: Any, data: dict[str, Any]) -> Any:
     wanted = data.get("IamInstanceProfile") or {}
     if not wanted:
         return None
-    return filter_iam_instance_profiles(
-        cloud.account,
-        partition=ec2.partition,
-        iam_instance_profile_arn=wanted.get("Arn"),
-        iam_instance_profile_name=wanted.get("Name"),
-    )
+    found = None
+    with contextlib.suppress(ServiceException):  # IAM's own error: EC2 has another one for it
+        found = filter_iam_instance_profiles(
+            cloud.account,
+            partition=ec2.partition,
+            iam_instance_profile_arn=wanted.get("Arn"),
+            iam_instance_profile_name=wanted.get("Name"),
+        )
+    return consistency.checked_profile(cloud, wanted, found)
 
 
 def _default_subnet(ec2: Any) -> str | None:
@@ -229,9 +234,8 @@ def _finish(cloud: Cloud, region: str, instance: Instance, data: dict[str, Any],
         market=market,
         shutdown=data.get("InstanceInitiatedShutdownBehavior") or "stop",
     )
-    hidden = cloud.store(Faults, region).hide_new_instances
-    if hidden:
-        state.hidden_until[instance.id] = cloud.clock() + hidden
+    known = consistency.of(cloud)
+    known.made(instance.id, now=cloud.clock(), longest=known.instances)
 
 
 def launch_places(data: dict[str, Any], count: int) -> list[tuple[int, int]]:
@@ -272,32 +276,29 @@ def _boot(cloud: Cloud, region: str, instance: Instance) -> None:
 
 
 def refresh_states(cloud: Cloud, call: Call) -> None:
-    """Before a describe: pending instances whose machine runs are running; one not visible yet is not found."""
-    state = cloud.store(Ec2State, call.region)
+    """Before anything that is asked about instances: pending ones whose machine runs are running."""
     for instance in backend(call.region).all_instances():
         if instance.state == "pending" and cloud.machines.state(instance.id) == "running":
             set_state(instance, "running")
-    now = cloud.clock()
-    hidden = {identity for identity, until in state.hidden_until.items() if until > now}
-    asked = hidden & set(call.params.get("InstanceIds", []))
-    if asked:
-        raise AwsError("InvalidInstanceID.NotFound", f"The instance ID '{sorted(asked)[0]}' does not exist")
+    consistency.refuse_unknown(cloud, call)
+
+
+@OPERATIONS.add("DescribeInstances")
+def describe_instances(cloud: Cloud, call: Call) -> Answer:
+    refresh_states(cloud, call)
+    return consistency.listed(cloud, call)
 
 
 @OPERATIONS.add("TerminateInstances")
 def terminate_instances(cloud: Cloud, call: Call) -> Answer:
-    ec2 = backend(call.region)
-    instances = ec2.get_multi_instances_by_id(call.params["InstanceIds"])
-    protected = [instance.id for instance in instances if instance.disable_api_termination is True]
-    if protected:
-        raise AwsError(
-            "OperationNotPermitted",
-            f"The instance '{protected[0]}' may not be terminated. Modify its 'disableApiTermination' instance"
-            " attribute.",
-        )
+    consistency.refuse_unknown(cloud, call)
+    instances = backend(call.region).get_multi_instances_by_id(call.params["InstanceIds"])
+    protected = [instance for instance in instances if instance.disable_api_termination is True]
+    # Half done, as on AWS: one that is protected saves those of its zone, and no others
+    saved = {instance.placement.zone for instance in protected}
     dry_run(call.params)
     rows = []
-    for instance in instances:
+    for instance in (each for each in instances if each.placement.zone not in saved):
         before = {"Code": instance.state_code, "Name": instance.state}
         if instance.state not in _GONE:
             begin_termination(
@@ -305,6 +306,12 @@ def terminate_instances(cloud: Cloud, call: Call) -> Answer:
             )
         after = {"Code": instance.state_code, "Name": instance.state}
         rows.append({"InstanceId": instance.id, "CurrentState": after, "PreviousState": before})
+    if protected:
+        raise AwsError(
+            "OperationNotPermitted",
+            f"The instance '{protected[0].id}' may not be terminated. Modify its 'disableApiTermination' instance"
+            " attribute.",
+        )
     return {"TerminatingInstances": rows}
 
 

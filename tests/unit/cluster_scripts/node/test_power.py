@@ -41,6 +41,7 @@ class Services:
     wishes: list[Launch] = field(default_factory=list)
     objects: dict[str, bytes] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
     numbers: Iterable[int] = field(default_factory=lambda: count(1))
 
     def launch(self, wish: Launch) -> list[str]:
@@ -74,8 +75,11 @@ class Services:
         raise AssertionError("not asked here")
 
     def terminate(self, ids: Iterable[str]) -> list[str]:
-        self.ended += ids
-        return list(ids)
+        """What is in `unknown` is not known yet; it is the next time."""
+        ended = [id for id in sorted(ids) if id not in self.unknown]
+        self.unknown = []
+        self.ended += ended
+        return ended
 
     def put_object(self, bucket: str, key: str, content: bytes) -> None:
         self.objects[f"{bucket}/{key}"] = content
@@ -214,6 +218,13 @@ def test_instances_that_ec2_does_not_show_yet_are_waited_for(head: Head) -> None
     head.services.hidden = 3
     assert head.power().resume(TWO)
     assert len(head.machine.time.slept) == 3
+
+
+def test_half_a_launch_that_ec2_does_not_know_yet_is_ended_later(head: Head) -> None:
+    head.services.efa = 0
+    head.services.unknown = ["i-1"]
+    assert not head.power().resume([Resume(nodes=("gpu-1", "gpu-2"), job_id="7")])
+    assert head.services.ended == ["i-2", "i-1"]
 
 
 @pytest.mark.parametrize("fault", ["hidden", "efa", "slurm"])

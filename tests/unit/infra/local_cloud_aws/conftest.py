@@ -12,6 +12,7 @@ import moto.backends
 import pytest
 
 from infra.local_cloud.aws.app import build_cloud
+from infra.local_cloud.aws.ec2 import consistency
 from infra.local_cloud.aws.loopback import Loopback
 from tests.unit.infra.local_cloud_aws.fakes import FakeMachines
 
@@ -123,5 +124,8 @@ def api(tmp_path: Path) -> Iterator[Api]:
                 backend.reset()
     machines = FakeMachines(tmp_path)
     cloud, gateway = build_cloud(machines, state=tmp_path / "state", port=0)
+    # test_consistency.py is about the time until EC2 knows what was made; the others go on at once
+    known = consistency.of(cloud)
+    known.instances = known.profiles = 0.0
     yield Api(cloud, gateway, machines)
     cloud.close()

@@ -203,21 +203,6 @@ def test_the_same_token_launches_once(api: Api) -> None:
     assert len(api.machines.specs) == 1
 
 
-def test_new_instances_can_be_hidden_for_a_while(api: Api) -> None:
-    api.cloud.store(Faults, REGION).hide_new_instances = 0.3
-    (made,) = launch(api, template(api))
-    with pytest.raises(ClientError, match="does not exist"):
-        describe(api, made["InstanceId"])
-    until(lambda: api.cloud.store(Faults, REGION) and _visible(api, made["InstanceId"]))
-
-
-def _visible(api: Api, identity: str) -> bool:
-    try:
-        return bool(describe(api, identity))
-    except ClientError:
-        return False
-
-
 def test_placement_groups(api: Api) -> None:
     ec2 = api.client("ec2")
     launch(api, template(api))
