@@ -36,7 +36,6 @@ class Ec2State:
         self.placement_groups: dict[str, dict[str, Any]] = {}
         self.launched: dict[str, Launched] = {}
         self.tokens: dict[str, str] = {}  # ClientToken -> reservation id
-        self.hidden_until: dict[str, float] = {}
 
 
 @dataclass
@@ -44,7 +43,6 @@ class Faults:
     """Scripted refusals, set by tests and rehearsals; the defaults refuse nothing."""
 
     capacity: dict[str, int] = field(default_factory=dict)  # instance type -> instances still to be had
-    hide_new_instances: float = 0.0  # seconds in which describe does not know a new instance yet
 
 
 def backend(region: str) -> Any:
