@@ -1,11 +1,13 @@
 """`dure check`: everything that is wrong with a cluster file, at once; what it costs and which quotas it needs.
 
-It needs no network, no credentials and no AWS. Errors go to stderr, each with file, line, key, what was found, what is
-allowed and the rule's id (docs/rules.md); advice does not stop anything.
+It needs no network, no credentials and no AWS; --live asks AWS as well (cluster_scripts/cli/live.py). Errors go to
+stderr, each with file, line, key, what was found, what is allowed and the rule's id (docs/rules.md); advice does not
+stop anything.
 """
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from cluster_scripts.cli.options import add_json, parser
 from cluster_scripts.cli.output import print_json, say
-from cluster_scripts.jobs.errors import RequestError
+from cluster_scripts.jobs.errors import OtherSide, RequestError
 from infra.config.estimate import Cost, costs, quotas, total
+from infra.config.live import ServiceRole, service_roles
 from infra.config.loader import check_file
 
 if TYPE_CHECKING:
@@ -23,20 +26,42 @@ if TYPE_CHECKING:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Exit codes: 0 the file may be deployed; 2 it is wrong."""
-    to = parser("check", "Check a cluster file against the schema and every rule. Needs no AWS.")
+    """Exit codes: 0 the file may be deployed; 1 a step failed; 2 the file is wrong; 3 AWS refuses it."""
+    to = parser("check", "Check a cluster file against the schema and every rule. Needs no AWS, but with --live.")
     to.add_argument("file", nargs="?", default="cluster.yaml", metavar="FILE", help="default: cluster.yaml")
     to.add_argument("--against", metavar="FILE", help="say what the change from that file does to a live cluster")
+    live = to.add_argument_group("asking AWS")
+    live.add_argument("--live", action="store_true", help="print the ladder of a first deployment, and ask AWS")
+    live.add_argument("--step", choices=("cpu", "gpu", "all"), help="with --live: deploy this step, after asking you")
+    live.add_argument("--yes", action="store_true", help="with --step: do not ask")
     add_json(to)
     options = to.parse_args(argv)
+    if (options.step and not options.live) or (options.yes and not options.step) or (options.step and options.json):
+        to.error("--step needs --live and goes without --json, --yes needs --step")
     checked = check_file(options.file)
     earlier = check_file(options.against) if options.against else None
-    if options.json:
-        print_json({"file": options.file, **_answer(checked, earlier)})
-    else:
-        _print(Path(options.file), checked, earlier)
     fine = checked.cluster is not None and (earlier is None or earlier.cluster is not None)
-    return 0 if fine else RequestError.exit_code
+    answer = _answer(checked, earlier) if options.json else {}
+    if not options.json:
+        _print(Path(options.file), checked, earlier)
+    code = 0 if fine else RequestError.exit_code
+    if options.live and fine and checked.cluster is not None:
+        code = _live(options, checked.cluster, answer)
+    if options.json:
+        print_json({"file": options.file, **answer})
+    return code
+
+
+def _live(options: Namespace, cluster: ClusterFile, answer: dict[str, Any]) -> int:
+    """Asks AWS; the answers go into `answer` with --json, else on the screen."""
+    from cluster_scripts.cli import live
+
+    if options.step:
+        return live.run_step(cluster, Path(options.file), options.step, yes=options.yes)
+    answers = live.ask(cluster) if options.json else live.show(cluster, Path(options.file))
+    if options.json:
+        answer.update(live.as_json(cluster, answers))
+    return OtherSide.exit_code if any(live.failed(found) for found in answers.values()) else 0
 
 
 def _answer(checked: Checked, earlier: Checked | None) -> dict[str, Any]:
@@ -50,6 +75,7 @@ def _answer(checked: Checked, earlier: Checked | None) -> dict[str, Any]:
     if cluster is not None:
         answer["usd_an_hour"] = [asdict(line) for line in (*costs(cluster), total(costs(cluster)))]
         answer["quotas"] = [asdict(quota) for quota in quotas(cluster)]
+        answer["service_roles"] = [asdict(role) for role in service_roles(cluster)]
     if cluster is not None and earlier is not None and earlier.cluster is not None:
         answer["changes"] = [
             {**asdict(change), "effect": change.effect.name.lower(), "needs_replace": change.effect.needs_replace}
@@ -75,8 +101,14 @@ def _print(file: Path, checked: Checked, earlier: Checked | None) -> None:
         print(f"  {line.what}: {_price(line)}")
     for quota in quotas(cluster):
         print(f"  needs {quota.vcpus} vCPUs of the quota {quota.code} ({quota.name}); many accounts start at 0")
+    for role in service_roles(cluster):
+        print(f"  needs the role {role.name} ({role.why}); {_role(role)}")
     if earlier is not None and earlier.cluster is not None:
         _print_changes(earlier.cluster, cluster)
+
+
+def _role(role: ServiceRole) -> str:
+    return "AWS makes it at the first use" if role.by_itself else f"once an account: {role.command}"
 
 
 def _price(line: Cost) -> str:

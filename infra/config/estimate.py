@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from infra.config.catalog import file_system_price, find, price_per_hour, service_price
@@ -17,6 +18,14 @@ _QUOTAS = {
     "G": ("L-DB2E81BA", "L-3819A6DF", "G and VT"),
     "standard": ("L-1216C47A", "L-34B43A08", "Standard (A, C, D, H, I, M, R, T, Z)"),
 }
+
+# The letters of the families that count in a class. Source: EC2 User Guide, On-Demand Instance quotas
+_CLASSES = {
+    "P": frozenset({"p"}),
+    "G": frozenset({"g", "gr", "vt"}),
+    "standard": frozenset({"a", "c", "d", "h", "i", "im", "is", "m", "r", "t", "z"}),
+}
+_LETTERS = re.compile(r"[a-z]+")
 
 
 @dataclass(frozen=True)
@@ -89,18 +98,25 @@ def quotas(cluster: ClusterFile) -> tuple[Quota, ...]:
     needed: dict[tuple[str, str], int] = {}
     wanted = [(cluster.head.instance_type, 1, "on-demand")]
     wanted += [(queue.instance_type, queue.max, queue.market) for queue in cluster.queues]
-    for name, count, market in wanted:
-        known = find(name)
+    for type_name, count, market in wanted:
+        known = find(type_name)
         if known is None or market == "capacity-block":
             continue
-        on_demand, spot, what = _QUOTAS[_class(known.family)]
-        code, kind = (spot, "Spot") if market == "spot" else (on_demand, "On-Demand")
-        key = (code, f"All {what} Spot Instance Requests" if kind == "Spot" else f"Running On-Demand {what} instances")
+        what = _QUOTAS[_class(known.family)][2]
+        name = f"All {what} Spot Instance Requests" if market == "spot" else f"Running On-Demand {what} instances"
+        key = (_QUOTAS[_class(known.family)][1 if market == "spot" else 0], name)
         needed[key] = needed.get(key, 0) + count * known.vcpus
     return tuple(Quota(code=code, name=name, vcpus=vcpus) for (code, name), vcpus in sorted(needed.items()))
 
 
+def quota_code(instance_type: str, *, spot: bool) -> str | None:
+    """The code of the EC2 quota that the vCPUs of a type count in; None for classes that the catalog has no type of."""
+    found = _LETTERS.match(instance_type)
+    what = next((name for name, letters in _CLASSES.items() if found and found[0] in letters), None)
+    return None if what is None else _QUOTAS[what][1 if spot else 0]
+
+
 def _class(family: str) -> str:
-    """The class of quotas that a family counts in."""
+    """The class of quotas that a family of the catalog counts in."""
     letter = family[0]
     return {"p": "P", "g": "G"}.get(letter, "standard")

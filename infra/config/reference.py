@@ -15,6 +15,7 @@ from typing import Any
 
 from infra.config.allowed import allowed_at, json_schema
 from infra.config.catalog import instance_types, sources
+from infra.config.live import LIVE
 from infra.config.problems import KeyPath, key_of
 from infra.config.rules import RULES
 
@@ -133,7 +134,24 @@ def _rules() -> str:
         "| --- | --- | --- | --- |",
     ]
     lines += [f"| `{rule.id}` | {rule.severity} | {_cell(rule.why)} | {_cell(rule.source)} |" for rule in RULES]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", *_live()])
+
+
+def _live() -> list[str]:
+    lines = [
+        "## Questions to AWS",
+        "",
+        "`dure check --live` asks these, step by step, and makes nothing ([first-deploy.md](first-deploy.md)). A",
+        "question that AWS does not let you ask (the permissions are in the table) is shown with `?` and counts for",
+        "nothing.",
+        "",
+        "| question | step | why | permissions | source |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for each in LIVE:
+        asks = ", ".join(f"`{action}`" for action in each.asks)
+        lines.append(f"| `{each.id}` | {each.step} | {_cell(each.why)} | {asks} | {_cell(each.source)} |")
+    return [*lines, ""]
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -75,6 +75,14 @@ class Aws:
     @cached_property
     def fsx(self) -> FSxClient:
         return self.session.client("fsx", region_name=self.region, config=CONFIG)
+
+    @cached_property
+    def iam(self) -> Any:
+        return self.session.client("iam", region_name=self.region, config=CONFIG)
+
+    @cached_property
+    def quotas(self) -> Any:
+        return self.session.client("service-quotas", region_name=self.region, config=CONFIG)
 
     @cached_property
     def sts(self) -> STSClient:

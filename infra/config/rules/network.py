@@ -87,6 +87,12 @@ def addresses(cluster: ClusterFile) -> Iterator[Found]:
             yield Found(("queues",), found, f"at most {room}", "lower max, or spread the queues over zones")
 
 
+def addresses_needed(cluster: ClusterFile, zone: str) -> int:
+    """Addresses that the machines and the file system take in a zone when every queue is full there."""
+    nodes = sum(_addresses(queue) for queue in cluster.queues if zone in cluster.queue_zones(queue))
+    return nodes + (1 + _file_system(cluster) if zone == cluster.home_zone else 0)
+
+
 def _file_system(cluster: ClusterFile) -> int:
     """Addresses of the file system: an upper bound, two for each 1.2 TiB and two for its metadata."""
     return 2 * -(-cluster.storage.capacity_gib // 1200) + 2

@@ -17,4 +17,5 @@ def know_local_image(backend: Any) -> None:
     del backend.amis[made.id]
     made.id = LOCAL_IMAGE
     made.owner_id = ACCOUNT
+    made.root_device_name = "/dev/xvda"  # as the cluster file expects of an image
     backend.amis[LOCAL_IMAGE] = made

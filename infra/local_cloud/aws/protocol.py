@@ -24,7 +24,7 @@ from infra.local_cloud.aws.constraints import violations
 from infra.local_cloud.aws.errors import AwsError
 
 # The name in a request's credential scope, where it differs from botocore's name of the service.
-SIGNING_NAMES = {"monitoring": "cloudwatch"}
+SIGNING_NAMES = {"monitoring": "cloudwatch", "servicequotas": "service-quotas"}
 _SCOPE = re.compile(r"Credential=([^/,]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
 # What services call a request that their model does not allow, where it is not ValidationException.
 _VALIDATION_CODES = {"ec2": "InvalidParameterValue", "iam": "ValidationError", "cloudformation": "ValidationError"}

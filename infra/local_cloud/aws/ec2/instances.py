@@ -140,7 +140,8 @@ def _count(cloud: Cloud, ec2: Any, data: dict[str, Any], specs: list[dict[str, A
             f"We currently do not have sufficient {kind} capacity in the Availability Zone you requested.",
             status=500,
         )
-    if kind in faults.capacity:
+    limits.check(cloud, ec2.region_name, data, low)
+    if kind in faults.capacity and not data.get("DryRun"):
         faults.capacity[kind] -= capacity
     return capacity
 
