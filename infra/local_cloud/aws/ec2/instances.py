@@ -15,7 +15,7 @@ from moto.ec2.models.instances import Instance, InstanceState, StateReason
 from moto.ec2.utils import filter_iam_instance_profiles
 
 from infra.local_cloud.aws.cloud import Cloud
-from infra.local_cloud.aws.ec2 import consistency, interfaces, launch, metadata, placement, templates
+from infra.local_cloud.aws.ec2 import consistency, interfaces, launch, limits, metadata, placement, templates
 from infra.local_cloud.aws.ec2.table import (
     OPERATIONS,
     Ec2State,
