@@ -20,6 +20,7 @@ PACKAGE = "cluster_scripts.cli"
 COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("cloud", "start, stop or look at the local cloud: an AWS on this machine", "cloud"),
     ("check", "check a cluster file and list everything that is wrong with it", "check"),
+    ("cost", "say what a cluster file costs: by queue, by month, for a job", "cost"),
     ("up", "deploy a cluster and wait until it takes jobs", "up"),
     ("down", "take a cluster away, whole, and show that nothing is left", "down"),
     ("submit", "pack the working folder and run a command as a job on the cluster", "submit"),

@@ -71,6 +71,12 @@ def price_per_hour(name: str, region: str) -> float | None:
     return None if price is None else float(price)
 
 
+def capacity_block_price(name: str, region: str) -> float | None:
+    """USD an hour of an instance in a Capacity Block, as of the table's date, or None where it has no price."""
+    price = _data()["capacity_blocks"].get(region, {}).get(name)
+    return None if price is None else float(price)
+
+
 def file_system_price(deployment: str, throughput: int) -> float | None:
     """USD a GB-month of FSx for Lustre SSD storage (us-east-1), or None where the table has no price."""
     price = _data()["services"]["fsx_gb_month"].get(deployment, {}).get(str(throughput))

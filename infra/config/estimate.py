@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from infra.config.catalog import file_system_price, find, price_per_hour, service_price
+from infra.config.catalog import capacity_block_price, file_system_price, find, price_per_hour, service_price
 from infra.config.schema import ClusterFile, Queue
 
 HOURS_A_MONTH = 730
+_HOW = {"spot": " (spot, at most)", "capacity-block": " (in a Capacity Block, paid in advance)"}
 # Interface endpoints of the own network. A test compares it with the stacks
 ENDPOINTS = 7
 # The vCPU quotas of EC2 by class of type: code for on-demand, code for spot, name.
@@ -55,7 +56,7 @@ def costs(cluster: ClusterFile) -> tuple[Cost, ...]:
     gp3 = service_price("gp3_gb_month") / HOURS_A_MONTH
     lines = [Cost(f"head, {cluster.head.instance_type}", head, head)]
     for queue in cluster.queues:
-        lines.append(_queue(queue, region=cluster.region, gp3=gp3))
+        lines.append(_queue(queue, region=cluster.region))
     volume = cluster.head.root_volume_gib * gp3
     lines.append(Cost("head's volume", volume, volume))
     lines.append(_file_system(cluster))
@@ -67,14 +68,19 @@ def costs(cluster: ClusterFile) -> tuple[Cost, ...]:
     return tuple(lines)
 
 
-def _queue(queue: Queue, *, region: str, gp3: float) -> Cost:
-    price = price_per_hour(queue.instance_type, region)
-    what = f"queue {queue.name}, {queue.min} to {queue.max} {queue.instance_type}"
-    if queue.market == "spot":
-        what += " (spot, at most)"
-    if price is None:
+def node_price(queue: Queue, region: str) -> float | None:
+    """USD an hour of one node of a queue with its volume; spot as on-demand, its upper bound. None without a price."""
+    of = capacity_block_price if queue.market == "capacity-block" else price_per_hour
+    price = of(queue.instance_type, region)
+    gp3 = service_price("gp3_gb_month") / HOURS_A_MONTH
+    return None if price is None else price + queue.root_volume_gib * gp3
+
+
+def _queue(queue: Queue, *, region: str) -> Cost:
+    what = f"queue {queue.name}, {queue.min} to {queue.max} {queue.instance_type}{_HOW.get(queue.market, '')}"
+    node = node_price(queue, region)
+    if node is None:
         return Cost(what, 0.0 if queue.min == 0 else None, None)
-    node = price + queue.root_volume_gib * gp3
     return Cost(what, queue.min * node, queue.max * node)
 
 

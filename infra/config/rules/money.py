@@ -58,16 +58,24 @@ def cheaper_equal(cluster: ClusterFile) -> Iterator[Found]:
         known, price = find(queue.instance_type), price_per_hour(queue.instance_type, cluster.region)
         if known is None or price is None or queue.market != "on-demand":
             continue
-        others = [
-            (other_price, other.name)
-            for other in instance_types().values()
-            if (other_price := price_per_hour(other.name, cluster.region)) is not None
-            if other_price < price and _does_the_same(other, known)
-        ]
+        others = cheaper_equals(known, cluster.region)
         if others:
-            cheapest, name = min(others)
+            cheapest, name = others[0]
             found = f"{known.name} at {price:.2f} USD an hour"
             yield Found((*path, "instance_type"), found, f"{name} costs {cheapest:.2f} here")
+
+
+def cheaper_equals(known: InstanceType, region: str) -> list[tuple[float, str]]:
+    """Types that do the same work for less on demand in a region: USD an hour and name, the cheapest first."""
+    price = price_per_hour(known.name, region)
+    if price is None:
+        return []
+    return sorted(
+        (other_price, other.name)
+        for other in instance_types().values()
+        if (other_price := price_per_hour(other.name, region)) is not None
+        if other_price < price and _does_the_same(other, known)
+    )
 
 
 def _does_the_same(other: InstanceType, known: InstanceType) -> bool:
