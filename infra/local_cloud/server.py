@@ -124,7 +124,7 @@ def run(options: Options, *, say: Callable[[str], None]) -> None:
         finally:
             machines.stop()
             if options.unprivileged:
-                for name in ("machines", "fsx", "image"):
+                for name in ("machines", "fsx", "volumes", "image"):
                     ownership.hand_back(options.state / name)
 
 

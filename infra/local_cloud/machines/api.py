@@ -95,6 +95,21 @@ class Machines(Protocol):
     def remove_file_system(self, file_system_id: str) -> None:
         """Forget a file system and delete its folder. Machines that have it mounted keep what they hold open."""
 
+    def add_volume(self, volume_id: str) -> None:
+        """Make an EBS volume with nothing on it, a folder of this host."""
+
+    def remove_volume(self, volume_id: str) -> None:
+        """Forget a volume and delete its folder; unknown ones are fine."""
+
+    def attach_volume(self, instance_id: str, volume_id: str) -> None:
+        """Show a volume to a machine as a disk; waits until the machine is up and has it. Raises `MachineError`."""
+
+    def detach_volume(self, instance_id: str, volume_id: str) -> bool:
+        """Take a volume from a running machine; False, and nothing is done, while it is mounted there.
+
+        A machine that ends gives its volumes back by itself.
+        """
+
     def serve_api(self, app: WsgiApp) -> None:
         """Serve the AWS API in the machines' network too, at `API_ADDRESS` and the local cloud's port."""
 

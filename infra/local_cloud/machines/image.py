@@ -23,7 +23,7 @@ from .process import Process
 from .root import Host, build_plan
 
 PACKAGE = Path(__file__).resolve().parents[1]
-_SHIPPED = ("machines/inside", "devices/systemd", "devices/mount_lustre.py")
+_SHIPPED = ("machines/inside", "devices/systemd", "devices/mount_lustre.py", "devices/volume_programs.py")
 _WITHOUT_HOST_IDENTITY = """
 set -eu
 rm -rf /etc/systemd/system/* /etc/ssh/ssh_host_* /etc/munge/munge.key

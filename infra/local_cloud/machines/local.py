@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import shutil
 import threading
 import time
@@ -13,6 +15,8 @@ from typing import Any
 
 from infra.local_cloud.devices.lustre import FileSystems
 from infra.local_cloud.devices.metadata import MetadataServer
+from infra.local_cloud.devices.volume_programs import BY_ID, device_of
+from infra.local_cloud.devices.volumes import Volumes
 
 from . import image
 from .api import API_ADDRESS, METADATA_ADDRESS, MachineError, MachineSpec, MachineState, WsgiApp
@@ -47,6 +51,7 @@ class LocalMachines:
         self._lock = threading.Lock()
         self._router = Router()
         self._file_systems = FileSystems(state / "fsx")
+        self._volumes = Volumes(state / "volumes")
         self._layer: Path | None = None
         self._metadata: MetadataServer | None = None
         # PDEATHSIG follows the thread: these live until the process ends, whatever is shut down.
@@ -57,7 +62,7 @@ class LocalMachines:
 
     def start(self) -> None:
         """See `Machines.start`. Raises `MachineError`."""
-        for name in ("machines", "fsx"):
+        for name in ("machines", "fsx", "volumes"):
             (self._state / name).mkdir(parents=True, exist_ok=True)
         self._router.start()
         console = self._state / "image.log"
@@ -103,7 +108,14 @@ class LocalMachines:
             binds=self._binds,
             endpoint=f"http://{API_ADDRESS}:{self._port}",
         )
-        machine = Machine(spec, folder=folder, plan=plan, find_mount=self._file_systems.find, log=self.log)
+        machine = Machine(
+            spec,
+            folder=folder,
+            plan=plan,
+            find_mount=self._file_systems.find,
+            ask_volume=self._volumes.answer,
+            log=self.log,
+        )
         with self._lock:
             if spec.instance_id in self._machines or spec.private_ip in self._by_address:
                 raise MachineError(f"{spec.instance_id} or its address {spec.private_ip} is in use by another machine")
@@ -186,6 +198,7 @@ class LocalMachines:
             return
         self.log(event, id=instance_id)
         how(machine)
+        self._volumes.leave(instance_id)
         shutil.rmtree(machine.folder / "writable", ignore_errors=True)
         with self._lock:
             self._machines.pop(instance_id, None)
@@ -211,6 +224,39 @@ class LocalMachines:
         """See `Machines.remove_file_system`."""
         self._file_systems.remove(file_system_id)
 
+    # --- volumes
+
+    def add_volume(self, volume_id: str) -> None:
+        """See `Machines.add_volume`."""
+        self._volumes.add(volume_id)
+
+    def remove_volume(self, volume_id: str) -> None:
+        """See `Machines.remove_volume`."""
+        self._volumes.remove(volume_id)
+
+    def attach_volume(self, instance_id: str, volume_id: str) -> None:
+        """See `Machines.attach_volume`."""
+        self._volumes.attach(volume_id, instance_id)
+        device = device_of(volume_id)
+        if self._shell(instance_id, f"mkdir -p {BY_ID} && echo {volume_id} >{device}") != 0:
+            self._volumes.detach(volume_id)
+            raise MachineError(f"{volume_id} could not be shown to {instance_id} as {device}")
+
+    def detach_volume(self, instance_id: str, volume_id: str) -> bool:
+        """See `Machines.detach_volume`."""
+        for target in self._volumes.mounted_at(volume_id):
+            if self._shell(instance_id, f"mountpoint --quiet {shlex.quote(target)}") == 0:
+                return False
+        self._shell(instance_id, f"rm -f {device_of(volume_id)}")
+        self._volumes.detach(volume_id)
+        return True
+
+    def _shell(self, instance_id: str, script: str) -> int:
+        """A short script of ours on a machine; its output goes nowhere."""
+        nowhere = Path(os.devnull)
+        argv = ["/bin/sh", "-c", script]
+        return self.run(instance_id, argv=argv, env={}, stdout=nowhere, stderr=nowhere, timeout=10.0)
+
     def log(self, event: str, **values: Any) -> None:
         """One line in events.jsonl."""
         line = json.dumps({"time": round(self._now(), 3), "event": event, **values})
@@ -223,7 +269,7 @@ def clean(state: Path) -> None:
     shutil.rmtree(state / "machines.previous", ignore_errors=True)
     if (state / "machines").is_dir():
         (state / "machines").rename(state / "machines.previous")
-    for name in ("fsx", "image"):
+    for name in ("fsx", "image", "volumes"):
         shutil.rmtree(state / name, ignore_errors=True)
     for name in ("cloud.json", "image.log", "events.jsonl"):
         (state / name).unlink(missing_ok=True)

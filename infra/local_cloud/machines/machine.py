@@ -10,6 +10,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 
 from infra.local_cloud.devices.lustre import Refusal
+from infra.local_cloud.devices.volumes import Said
 
 from .api import MachineError, MachineSpec, MachineState
 from .inside import channel, syscalls
@@ -22,20 +23,28 @@ STOP_WITHIN = 8.0
 """Seconds between the request to shut down and the plug; pid 1 itself gives services 5."""
 
 MountFinder = Callable[[str, str], "Path | Refusal"]
+VolumeAsker = Callable[[str, channel.Message], "Path | Said"]
 
 
 class Machine:
     """`boot` is called once, on a thread that lives as long as the owner; everything else from any thread."""
 
     def __init__(
-        self, spec: MachineSpec, *, folder: Path, plan: Plan, find_mount: MountFinder, log: Callable[..., None]
+        self,
+        spec: MachineSpec,
+        *,
+        folder: Path,
+        plan: Plan,
+        find_mount: MountFinder,
+        ask_volume: VolumeAsker,
+        log: Callable[..., None],
     ) -> None:
         self.spec, self.folder, self.plan = spec, folder, plan
         self.state: MachineState = "pending"
         self.boot_seconds = 0.0
         self.user_data_code: int | None = None
         self.wanted = True
-        self._find_mount, self._log = find_mount, log
+        self._find_mount, self._ask_volume, self._log = find_mount, ask_volume, log
         self._process: Process | None = None
         self._lock = threading.Lock()
         self._settled, self._dead = threading.Event(), threading.Event()  # settled: up, or dead
@@ -86,6 +95,8 @@ class Machine:
                         future.set_result(message)
                 case "lustre":
                     self._answer_mount(process, message)
+                case "volume":
+                    self._answer_volume(process, message)
                 case "user-data":
                     self.user_data_code = message["code"]
                     self._log("user data ended", id=self.spec.instance_id, code=message["code"])
@@ -161,7 +172,20 @@ class Machine:
         if isinstance(found, Refusal):
             process.send({"kind": "answer", "id": message["id"], "code": found.code, "stderr": found.text})
             return
-        tree = syscalls.clone_tree(str(found))
+        self._send_tree(process, message, found)
+
+    def _answer_volume(self, process: Process, message: channel.Message) -> None:
+        found = self._ask_volume(self.spec.instance_id, message)
+        if isinstance(found, Said):
+            said = {"code": found.code, "stdout": found.stdout, "stderr": found.stderr}
+            process.send({"kind": "answer", "id": message["id"], **said})
+        else:
+            self._send_tree(process, message, found)
+
+    @staticmethod
+    def _send_tree(process: Process, message: channel.Message, folder: Path) -> None:
+        """Answer with an open mount of a folder."""
+        tree = syscalls.clone_tree(str(folder))
         try:
             process.send({"kind": "answer", "id": message["id"], "code": 0}, [tree])
         finally:

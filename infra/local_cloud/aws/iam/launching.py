@@ -50,8 +50,23 @@ def questions(cloud: Cloud, call: Call) -> Iterator[Question]:
         asked = _request_tags({tag["Key"]: tag.get("Value", "") for tag in call.params.get("Tags", [])})
         for identity in call.params["Resources"]:
             yield _on(cloud, call, f"ec2:{call.operation}", identity, asked)
+    elif call.operation in ("AttachVolume", "DetachVolume"):
+        yield from _volume_of(cloud, call)
     else:
         yield from _other(cloud, call)
+
+
+def _volume_of(cloud: Cloud, call: Call) -> Iterator[Question]:
+    """A volume and the instance that gets or loses it; the key of an encrypted one is lent to the instance."""
+    action, volume = f"ec2:{call.operation}", call.params["VolumeId"]
+    for identity in (volume, call.params.get("InstanceId")):
+        if identity:
+            yield _on(cloud, call, action, identity, {})
+    known = backend(call.region).volumes.get(volume)
+    if call.operation == "AttachVolume" and known is not None and known.encrypted and known.kms_key_id:
+        key = key_arn(cloud, call.region, known.kms_key_id)
+        for name in ("kms:CreateGrant", "kms:Decrypt"):
+            yield Question(name, key, {"kms:viaservice": (f"ec2.{call.region}.amazonaws.com",)})
 
 
 def tags_on(region: str, identity: str) -> Mapping[str, str]:

@@ -128,7 +128,7 @@ class Init:
                 self.reply(connection, self.manager.command(message["arguments"]))
             case "power":
                 self.reply(connection, self.power(message))
-            case "lustre":
+            case "lustre" | "volume":
                 self._next_question += 1
                 self._questions[self._next_question] = connection
                 self.tell_owner({**message, "id": self._next_question})

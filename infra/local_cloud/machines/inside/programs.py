@@ -14,12 +14,17 @@ MODULES = {
     "systemctl": _BASE + "devices.systemd.systemctl",
     "journalctl": _BASE + "devices.systemd.journalctl",
     "mount.lustre": _BASE + "devices.mount_lustre",
+    "volume": _BASE + "devices.volume_programs",
 }
 COMMANDS = {
     # path in the machine -> program and its first arguments
     "usr/bin/systemctl": "systemctl",
     "usr/bin/journalctl": "journalctl",
     "usr/sbin/mount.lustre": "mount.lustre",
+    "usr/sbin/blkid": "volume blkid",
+    "usr/sbin/mkfs.ext4": "volume mkfs",
+    "usr/sbin/mount.ext4": "volume mount",
+    "usr/sbin/resize2fs": "volume resize2fs",
     "usr/sbin/poweroff": "power poweroff",
     "usr/sbin/halt": "power halt",
     "usr/sbin/reboot": "power reboot",

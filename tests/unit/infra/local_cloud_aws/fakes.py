@@ -25,6 +25,8 @@ class FakeMachines:
         self.boots = True
         self.ran: list[tuple[str, list[str], dict[str, str]]] = []
         self.hold: threading.Event | None = None
+        self.volumes: dict[str, str] = {}
+        self.mounted: set[str] = set()
 
     def launch(self, spec: MachineSpec) -> None:
         self.specs[spec.instance_id] = spec
@@ -74,6 +76,21 @@ class FakeMachines:
     def remove_file_system(self, file_system_id: str) -> None:
         self.available.pop(file_system_id, None)
         shutil.rmtree(self.root / "fsx" / file_system_id, ignore_errors=True)
+
+    def add_volume(self, volume_id: str) -> None:
+        self.volumes[volume_id] = ""
+
+    def remove_volume(self, volume_id: str) -> None:
+        self.volumes.pop(volume_id, None)
+
+    def attach_volume(self, instance_id: str, volume_id: str) -> None:
+        self.volumes[volume_id] = instance_id
+
+    def detach_volume(self, instance_id: str, volume_id: str) -> bool:
+        if volume_id in self.mounted:
+            return False
+        self.volumes[volume_id] = ""
+        return True
 
     def serve_api(self, app: Any) -> None: ...
 

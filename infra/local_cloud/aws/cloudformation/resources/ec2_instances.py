@@ -183,7 +183,7 @@ def _delete_instance(context: Context, made: Made, properties: Properties) -> No
 
 def _create_volume(context: Context, properties: Properties) -> Made:
     found = context.client("ec2").create_volume(
-        **pick(properties, "AvailabilityZone Size VolumeType Encrypted KmsKeyId Iops Throughput SnapshotId"),
+        **pick(properties, "AvailabilityZone AvailabilityZoneId Size VolumeType Encrypted KmsKeyId Iops Throughput"),
         **tag_specs(context, "volume", properties),
     )
     return Made(found["VolumeId"], {"VolumeId": found["VolumeId"]})
@@ -243,7 +243,7 @@ def register(registry: Registry) -> None:
     )
     add(
         "AWS::EC2::Volume",
-        "AvailabilityZone Size VolumeType Encrypted KmsKeyId Iops Throughput SnapshotId Tags",
+        "AvailabilityZone AvailabilityZoneId Size VolumeType Encrypted KmsKeyId Iops Throughput Tags",
         create=_create_volume,
         delete=_delete_volume,
         update=_update_volume,
