@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cluster_scripts.jobs.errors import DureError, NoSuchCluster, StepFailed, Unreachable
-from cluster_scripts.node import accounts, firewall, launches, lustre
+from cluster_scripts.node import accounts, firewall, launches, lustre, scratch
 from cluster_scripts.node.identity import FILE, HEAD, Identity
 from cluster_scripts.node.slurm import Slurm
 from cluster_scripts.node.steps import StepLog
@@ -115,6 +115,9 @@ class Boot:
         with self.log.step("launch"):
             node = self._node_name(facts)
             self._know(replace(self.identity, node=node))
+        if facts.queue(self.identity.queue).nvme_scratch:
+            with self.log.step("scratch"):
+                scratch.make(self.system, self.log)
         with self.log.step("slurmd"):
             options = f"-b -N {node} --conf-server {facts.head.private_ip}:{SLURMCTLD_PORT}"
             self.system.write(SLURMD_OPTIONS, f"SLURMD_OPTIONS={options}\n")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster_scripts.jobs.errors import DureError, StepFailed
+from cluster_scripts.node import scratch
 from cluster_scripts.node.accounts import JOB_UID
 from cluster_scripts.node.boot import SLURMD_PORT, listens
 from cluster_scripts.node.slurm import MARK, Slurm, reason
@@ -32,7 +33,7 @@ LEAST_FREE = 256 << 20
 #: The jobs that run on this node, a file each: the agent looks there whose figures it measures.
 RUNNING_JOBS = "/run/dure/jobs"
 #: Where processes leave files behind that the next job would trip over (NCCL's shared memory, say).
-LEFTOVERS = ("/dev/shm", "/tmp")
+LEFTOVERS = ("/dev/shm", "/tmp", scratch.FOLDER)
 
 
 def wait_for_nodes(system: System, node_list: str, *, seconds: float) -> bool:
@@ -63,7 +64,8 @@ def prolog(system: System, facts: Facts, *, job: str, queue: str, gpus: Callable
     target = facts.file_system.mount_point
     if system.run(["mountpoint", "--quiet", target]).code:
         raise StepFailed(f"{target} is not mounted")
-    for folder in (target, "/tmp", "/var/log"):
+    folders = (scratch.FOLDER,) if facts.queue(queue).nvme_scratch else ()
+    for folder in (target, "/tmp", "/var/log", *folders):
         room = os.statvfs(system.path(folder))
         if (free := room.f_bavail * room.f_frsize) < LEAST_FREE:
             raise StepFailed(f"{folder} has {free >> 20} MiB left, at least {LEAST_FREE >> 20} are needed")
@@ -107,7 +109,8 @@ def count_gpus() -> int | None:
 def epilog(system: System, *, job: str) -> int:
     """End what the job left behind on this node, which it had for itself; the number of processes ended.
 
-    Side effects: kills every process of the job user, removes its files in /tmp and /dev/shm, and the job's note.
+    Side effects: kills every process of the job user, removes its files in /tmp, /dev/shm and /scratch, and the job's
+    note.
     """
     system.path(f"{RUNNING_JOBS}/{job}").unlink(missing_ok=True)
     ended = 0

@@ -38,7 +38,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+", re.ASCII)
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """Where a job finds things on the machines. `lost`: the program that tells a lost node from a failed job, ()
-    for none.
+    for none; `scratch_dir`: where a node's own fast space is, if it has any, "" for nowhere.
     """
 
     log_dir: str = "/fsx/.dure/logs"
@@ -49,6 +49,7 @@ class Layout:
     path: str = "/opt/dure/env/trainer/bin:/usr/local/bin:/usr/bin:/bin"
     python_path: str = "/opt/dure/toolkit/current"
     lost: tuple[str, ...] = ("/opt/dure/bin/dure-node", "lost")
+    scratch_dir: str = "/scratch"
 
     def folder(self, spec: JobSpec) -> str:
         """Where the job's ranks start: its unpacked code, or the shared file system."""
@@ -120,12 +121,20 @@ def batch_script(spec: JobSpec, *, cluster: str, layout: Layout = MACHINE) -> st
 set -u
 # found before the job's own PATH counts
 srun=$(command -v srun) || {{ echo "dure: there is no srun on $(hostname)" >&2; exit 1; }}
-{exports}
+{_scratch(layout)}{exports}
 mkdir -p "$DURE_METRICS_DIR" || echo "dure: can't make $DURE_METRICS_DIR: this job's figures will be missing" >&2
 "$srun" --kill-on-bad-exit=1 -- {" ".join(quote(word) for word in spec.command)}
 code=$?
 {_ending(spec, layout)}exit "$code"
 """
+
+
+def _scratch(layout: Layout) -> str:
+    """The line that names the node's own space, where it has some: all nodes of a job are of one queue."""
+    if not layout.scratch_dir:
+        return ""
+    folder = quote(layout.scratch_dir)
+    return f"[ ! -d {folder} ] || export DURE_SCRATCH={folder}\n"
 
 
 def _ending(spec: JobSpec, layout: Layout) -> str:

@@ -79,7 +79,8 @@ class LaunchTemplate:
 class Queue:
     """One Slurm partition. `memory_mib`, `cpus` and `gpus` are of one node; `idle_seconds` is the time until an
     idle node is given back; `placement_group` is None where the nodes are spread.
-    `fallback_types` are tried in turn, from the same templates, when there is no capacity of `instance_type`."""
+    `fallback_types` are tried in turn, from the same templates, when there is no capacity of `instance_type`;
+    `nvme_scratch`: its nodes have their NVMe instance store at /scratch."""
 
     name: str
     instance_type: str
@@ -94,6 +95,7 @@ class Queue:
     placement_group: str | None
     launch_templates: tuple[LaunchTemplate, ...]
     fallback_types: tuple[str, ...] = ()
+    nvme_scratch: bool = False
 
     def node_names(self) -> tuple[str, ...]:
         """The names of all nodes that this queue may have: QUEUE-1 to QUEUE-MAX."""
@@ -351,6 +353,7 @@ def _queue(reader: _Reader) -> Queue:
         placement_group=reader.text_or_null("placement_group"),
         launch_templates=reader.sections("launch_templates", _launch_template),
         fallback_types=reader.texts("fallback_types") if reader.has("fallback_types") else (),
+        nvme_scratch=reader.truth("nvme_scratch") if reader.has("nvme_scratch") else False,
     )
     reader.done()
     return value

@@ -104,6 +104,12 @@ class Queue(Section):
         default=600, ge=1, le=604800, description="Seconds without a job after which a node is given back."
     )
     root_volume_gib: int = Field(default=200, ge=20, le=16384, description="Size of a node's root volume.")
+    nvme_scratch: bool = Field(
+        default=False,
+        description=(
+            "Join the type's NVMe instance store as one file system at /scratch; jobs find it in DURE_SCRATCH, empty."
+        ),
+    )
 
 
 class Association(Section):

@@ -92,4 +92,5 @@ def _facts(
         placement_group=placement_group,
         launch_templates=tuple(templates),
         fallback_types=queue.fallback_types,
+        nvme_scratch=queue.nvme_scratch,
     )

@@ -66,6 +66,7 @@ class Login:
             path=self.path,
             python_path="",
             lost=(),
+            scratch_dir="",
         )
 
 

@@ -246,6 +246,19 @@ def _fits(known: InstanceType, first: InstanceType) -> bool:
 
 
 @rule(
+    "nvme-type",
+    why="Only some types have an NVMe instance store.",
+    source="EC2 DescribeInstanceTypes, InstanceStorageInfo",
+)
+def nvme_type(cluster: ClusterFile) -> Iterator[Found]:
+    for path, queue in queues(cluster):
+        without = [known.name for _, known in _known_types(path, queue) if known.scratch_gb == 0]
+        if queue.nvme_scratch and without:
+            allowed = f"false: {', '.join(without)} has no NVMe instance store"
+            yield Found((*path, "nvme_scratch"), "true", allowed, "take a type that has, such as g5 or p3dn")
+
+
+@rule(
     "architecture",
     why="The image and Slurm's programs are built for x86_64.",
     source=EC2_TYPES,
@@ -300,6 +313,7 @@ QUEUES: tuple[Rule, ...] = (
     efa_one_zone,
     efa_one_type,
     fallback_size,
+    nvme_type,
     architecture,
     spot_kept,
     spot_role,

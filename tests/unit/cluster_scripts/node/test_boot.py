@@ -112,6 +112,16 @@ def test_a_node_learns_its_name_and_has_no_configuration_of_its_own(machine: Mac
     assert "{ 0 }" in "".join(machine.inputs)
 
 
+def test_scratch_space_is_made_where_the_queue_asks_for_it(machine: Machine) -> None:
+    run(machine, NODE)
+    assert not (machine.root / "scratch").exists()
+    facts = replace(FACTS, queues=(replace(FACTS.queues[0], nvme_scratch=True),))
+    run(machine, NODE, Services(facts=[facts.to_json()]))
+    assert (machine.root / "scratch").is_dir()
+    steps = [json.loads(line)["step"] for line in machine.logged().splitlines()]
+    assert steps.index("scratch") < len(steps) - 1 - steps[::-1].index("slurmd")
+
+
 def test_metadata_is_closed_before_anything_of_a_user_can_run(machine: Machine) -> None:
     run(machine, NODE)
     lines = [" ".join(words) for words in machine.calls]

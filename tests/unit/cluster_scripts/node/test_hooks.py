@@ -102,7 +102,7 @@ def test_a_refused_node_says_why(tmp_path: Path) -> None:
 def test_epilog_ends_what_is_left_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = subprocess.Popen(["sleep", "60"])
     try:
-        for folder in ("proc", "dev/shm", "tmp/job", "run/dure/jobs"):
+        for folder in ("proc", "dev/shm", "tmp/job", "scratch/data", "run/dure/jobs"):
             (tmp_path / folder).mkdir(parents=True)
         (tmp_path / "proc" / str(ours.pid)).mkdir()
         (tmp_path / "proc/self").mkdir()
@@ -114,7 +114,7 @@ def test_epilog_ends_what_is_left_and_nothing_else(tmp_path: Path, monkeypatch: 
         monkeypatch.setattr(hooks, "JOB_UID", os.getuid())
         assert hooks.epilog(Machine(tmp_path).system, job="7") == 1
         assert ours.wait(timeout=10) == -9
-        assert list((tmp_path / "dev/shm").iterdir()) == list((tmp_path / "tmp").iterdir()) == []
+        assert [left for name in ("dev/shm", "tmp", "scratch") for left in (tmp_path / name).iterdir()] == []
         assert (tmp_path / "kept").is_dir()
         assert not (tmp_path / "run/dure/jobs/7").exists()
     finally:

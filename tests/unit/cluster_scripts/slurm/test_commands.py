@@ -152,6 +152,16 @@ def test_environment_of_a_job(machine: commands.Layout, tmp_path: Path) -> None:
     assert (tmp_path / "metrics/7").is_dir()
 
 
+def test_a_node_with_space_of_its_own_names_it(machine: commands.Layout, tmp_path: Path) -> None:
+    scratch = tmp_path / "fast space"
+    layout = replace(machine, scratch_dir=str(scratch))
+    script = commands.batch_script(job("env"), cluster="demo", layout=layout)
+    assert "DURE_SCRATCH" not in run(script, tmp_path).stdout
+    scratch.mkdir()
+    assert f"DURE_SCRATCH={scratch}\n" in run(script, tmp_path).stdout
+    assert "SCRATCH" not in commands.batch_script(job("env"), cluster="demo", layout=replace(machine, scratch_dir=""))
+
+
 def test_code_of_the_job_comes_through(machine: commands.Layout, tmp_path: Path) -> None:
     for code in (0, 3, 75):
         script = commands.batch_script(job("sh", "-c", f"exit {code}"), cluster="demo", layout=machine)

@@ -73,6 +73,11 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"queues": [{**P4D, "fallback_types": ["p5.48xlarge"]}]}, "efa-one-type", "queues[0].fallback_types"),
     ({"queues": [{**SPOT, "fallback_types": ["g5.xlarge"]}]}, "fallback-size", "queues[0].fallback_types[0]"),
     ({"queues": [{**SPOT, "fallback_types": ["g5.12xlarge"]}]}, "fallback-size", "queues[0].fallback_types[0]"),
+    (
+        {"queues": [{"name": "cpu", "instance_type": "c5.2xlarge", "max": 1, "nvme_scratch": True}]},
+        "nvme-type",
+        "queues[0].nvme_scratch",
+    ),
     ({"queues": [{**SPOT, "min": 1}]}, "spot-kept", "queues[0].min"),
     ({"queues": [SPOT]}, "spot-role", "queues[0].market"),
     (storage(throughput=100), "lustre-throughput", "storage.throughput"),
