@@ -15,7 +15,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from training import native
 from training.command import run, say
+from training.corpus import sources
 from training.corpus.encoder import Encoder, EncodeSettings, Totals
 from training.corpus.manifest import Header
 from training.corpus.shards import token_type
@@ -28,13 +30,7 @@ _REPORT_SECONDS = 2.0
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(prog="python -m training.encode", description="Encode text into shards of token ids.")
-    p.add_argument(
-        "--input",
-        type=Path,
-        nargs="+",
-        required=True,
-        help="files or folders (.txt, .jsonl, also .gz and .zst)",
-    )
+    sources.add_options(p)
     p.add_argument("--tokenizer", type=Path, required=True, help="folder made by training.tokenizer")
     p.add_argument("--output", type=Path, required=True, help="folder of the corpus; an existing one is extended")
     p.add_argument(
@@ -43,7 +39,6 @@ def parser() -> argparse.ArgumentParser:
         default="line",
         help="what ends a document: a line, or a blank line",
     )
-    p.add_argument("--json-field", default="text", help="field of .jsonl objects that holds the text")
     p.add_argument("--held-out", type=float, default=0.0, help="share of documents kept for evaluation, such as 0.01")
     p.add_argument(
         "--deduplicate", action="store_true", help="leave out exact duplicates (8 bytes of memory a document)"
@@ -116,6 +111,7 @@ def settings_from(args: argparse.Namespace) -> EncodeSettings:
         deduplicate=args.deduplicate,
         shard_tokens=args.shard_tokens,
         licence=args.licence,
+        words=native.words_library(os.environ),
     )
 
 

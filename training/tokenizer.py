@@ -158,13 +158,7 @@ def train(lines: Sequence[str], settings: TokenizerSettings) -> bytes:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(prog="python -m training.tokenizer", description="Train a SentencePiece BPE tokenizer.")
-    p.add_argument(
-        "--input",
-        type=Path,
-        nargs="+",
-        required=True,
-        help="files or folders (.txt, .jsonl, also .gz and .zst)",
-    )
+    sources.add_options(p)
     p.add_argument("--output", type=Path, required=True, help="folder to write; replaced whole if it exists")
     p.add_argument("--vocabulary", type=int, default=50_000, help="number of pieces")
     p.add_argument(
@@ -180,7 +174,6 @@ def parser() -> argparse.ArgumentParser:
         default="nmt_nfkc",
     )
     p.add_argument("--sample-mb", type=float, default=100.0, help="most text to learn from, in megabytes")
-    p.add_argument("--json-field", default="text", help="field of .jsonl objects that holds the text")
     p.add_argument("--seed", type=int, default=1, help="seed of the sample")
     p.add_argument("--threads", type=int, default=0, help="default: one a core of this task")
     return p

@@ -30,7 +30,7 @@ QUARANTINE = "quarantine.jsonl"
 @dataclass(frozen=True)
 class EncodeSettings:
     """What to encode and how. ``shard_tokens`` bounds a shard; ``held_out`` is the share of documents kept for
-    evaluation.
+    evaluation; ``words`` is the library of training.corpus.words, if it is to be used.
     """
 
     inputs: tuple[Path, ...]
@@ -42,6 +42,7 @@ class EncodeSettings:
     held_out: float = 0.0
     deduplicate: bool = False
     shard_tokens: int = 1 << 25
+    words: Path | None = None
     licence: str = ""
 
 
@@ -97,8 +98,9 @@ class Encoder:
             self._quarantine.truncate(sealed.quarantine_bytes if sealed else 0)
             self._open_shards()
             try:
-                tasks = self._tasks(self._pending_sources())
-                self._encode_all(tasks)
+                pending = self._pending_sources()
+                if pending:
+                    self._encode_all(self._tasks(pending))
                 self._close_shards(last=True, freeze=unfrozen)
             except BaseException:
                 self._train.abandon()
@@ -158,11 +160,15 @@ class Encoder:
         return at.offset
 
     def _encode_all(self, tasks: Iterator[_Task]) -> None:
-        settings = worker.WorkerSettings(
-            self._settings.tokenizer,
-            sources.separator_of(self._settings.documents),
-            self._settings.held_out,
-            self._settings.deduplicate,
+        shared = worker.Worker(
+            worker.WorkerSettings(
+                self._settings.tokenizer,
+                self._header.end_id,
+                self._settings.words,
+                sources.separator_of(self._settings.documents),
+                self._settings.held_out,
+                self._settings.deduplicate,
+            )
         )
         waiting: deque[tuple[_Task, Future[worker.Encoded] | None]] = deque()
         context = multiprocessing.get_context("fork")
@@ -170,7 +176,7 @@ class Encoder:
             self._settings.workers,
             mp_context=context,
             initializer=worker.start,
-            initargs=(settings, self._manifest.descriptors),
+            initargs=(shared, self._manifest.descriptors),
         ) as pool:
             try:
                 for task in tasks:
@@ -235,13 +241,7 @@ class Encoder:
             keep[index] = value not in self._seen
             self._seen.add(value)
         self._totals.duplicates += int((~keep).sum())
-        tokens = np.frombuffer(part.tokens, f"V{self._header.token_bytes}")
-        return worker.Part(
-            tokens[np.repeat(keep, part.sizes)].tobytes(),
-            part.sizes[keep],
-            part.text_sizes[keep],
-            part.hashes[keep],
-        )
+        return part.chosen(keep, token_bytes=self._header.token_bytes)
 
     def _open_shards(self) -> None:
         kind = np.dtype("<u2") if self._header.token_bytes == 2 else np.dtype("<i4")

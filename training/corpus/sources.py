@@ -7,6 +7,7 @@ the same documents in the same order. Positions are byte offsets in the uncompre
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import gzip
 import json
@@ -52,6 +53,18 @@ class Documents:
     sizes: list[int] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     empty: int = 0
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What every program that reads sources asks for: ``--input`` and ``--json-field``."""
+    parser.add_argument(
+        "--input",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="files or folders (.txt, .jsonl, also .gz and .zst)",
+    )
+    parser.add_argument("--json-field", default="text", help="field of .jsonl objects that holds the text")
 
 
 def discover(paths: Iterable[Path]) -> list[Path]:
