@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from training.errors import LaunchError
+from training.launching import tuning
 
 
 class Ranks:
@@ -22,8 +23,13 @@ class Ranks:
         # Without these a Horovod that was built with MPI too would start MPI
         environment.setdefault("HOROVOD_CONTROLLER", "gloo")
         environment.setdefault("HOROVOD_CPU_OPERATIONS", "gloo")
+        environment.setdefault("HOROVOD_TIMELINE", "DYNAMIC")  # records nothing until training.profile asks for it
         import horovod.mxnet as hvd
+        import mxnet as mx
 
+        built = tuning.Built(gloo=bool(hvd.gloo_built()), mpi=bool(hvd.mpi_built()), nccl=bool(hvd.nccl_built()))
+        requested = environment.get(tuning.REQUESTED, "auto")
+        self.operations = tuning.choose(requested, built=built, gpus=int(mx.context.num_gpus()))
         try:
             hvd.init()
         except Exception as error:

@@ -9,15 +9,17 @@ better on them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from training.corpus.manifest import Manifest
-from training.corpus.shards import open_tokens
+from training.corpus import manifest
+from training.corpus.manifest import Header
+from training.corpus.shards import ShardInfo, open_tokens
+from training.dataset.stream import BatchStream
 from training.errors import ShardError
 
 
@@ -50,24 +52,22 @@ class Score:
         )
 
 
-def held_out(folder: Path, manifest: Manifest, *, generation: int, length: int, limit: int | None) -> HeldOut | None:
-    """The held-out tokens of a generation (the first `limit` of them) in windows of `length`; None if "
-    "there are none."""
-    shards = manifest.of_generation(generation, split="held-out")
+def held_out(
+    folder: Path, header: Header, shards: Sequence[ShardInfo], *, length: int, limit: int | None
+) -> HeldOut | None:
+    """The tokens of held-out shards (the first `limit` of them) in windows of `length`; None if there are none."""
     if not shards:
         return None
     tokens = np.concatenate([np.asarray(open_tokens(folder, shard), np.int32) for shard in shards])
-    if int(tokens.max()) >= manifest.header.vocabulary or int(tokens.min()) < 0:
-        raise ShardError(
-            f"{folder}: held-out shards hold ids outside of the vocabulary of {manifest.header.vocabulary}"
-        )
+    if int(tokens.max()) >= header.vocabulary or int(tokens.min()) < 0:
+        raise ShardError(f"{folder}: held-out shards hold ids outside of the vocabulary of {header.vocabulary}")
     share = 1.0 if limit is None else min(1.0, limit / len(tokens))
     text_bytes = sum(shard.text_bytes for shard in shards) * share
     tokens = tokens[:limit]
     windows = -(-len(tokens) // length)
     targets = np.full(windows * length, -1, np.int32)
     targets[: len(tokens)] = tokens
-    inputs = np.full(windows * length, manifest.header.end_id, np.int32)
+    inputs = np.full(windows * length, header.end_id, np.int32)
     inputs[1 : len(tokens)] = tokens[:-1]  # the very first token follows an end of text
     counts = np.bincount(tokens)
     counts = counts[counts > 0]
@@ -106,3 +106,56 @@ def evaluate(
         data.unigram_bits / data.text_bytes,
         data.tokens,
     )
+
+
+class Sums(Protocol):
+    """The part of :class:`training.collective.Ranks` that is needed here."""
+
+    rank: int
+    size: int
+
+    def total(self, values: list[float], *, name: str) -> list[float]:
+        """Sums over all ranks."""
+
+
+class Evaluation:
+    """Scores a run's model on the held-out text of the generation that it is in. ``limit`` bounds the tokens."""
+
+    def __init__(
+        self,
+        folder: Path,
+        stream: BatchStream,
+        *,
+        length: int,
+        limit: int | None,
+        batch: int,
+        ranks: Sums,
+        losses: Callable[[Any, Any], Any],
+    ) -> None:
+        self._folder, self._stream, self._length, self._limit = folder, stream, length, limit
+        self._batch, self._ranks, self._losses = batch, ranks, losses
+        self._data: HeldOut | None = None
+        self._of: object = None
+
+    def __call__(self) -> Score | None:
+        """The score on the held-out text, or on what is encoded of it so far; None if there is none. Collective."""
+        stream = self._stream
+        here = (stream.position.generation, stream.sealed.shards if stream.growing else None)
+        if here != self._of:
+            corpus = manifest.read(self._folder)
+            if stream.growing:
+                found = [s for s in corpus.shards[: stream.sealed.shards] if s.split == "held-out" and s.tokens]
+            else:
+                found = corpus.of_generation(stream.position.generation, split="held-out")
+            self._data = held_out(self._folder, corpus.header, found, length=self._length, limit=self._limit)
+            self._of = here
+        if self._data is None:
+            return None
+        return evaluate(
+            self._data,
+            batch=self._batch,
+            rank=self._ranks.rank,
+            size=self._ranks.size,
+            losses=self._losses,
+            total=lambda values: self._ranks.total(values, name="evaluation"),
+        )

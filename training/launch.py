@@ -3,10 +3,11 @@
     srun python -m training.launch -- python -m training.pretrain ...          Horovod over Gloo, no ssh, no MPI
     srun python -m training.launch --framework torch -- python my_training.py  what torchrun would set
     python -m training.launch --local 2 -- python -m training.pretrain ...     two ranks here, without Slurm
+    srun --mpi=pmix python -m training.launch --operations mpi -- ...          Horovod over MPI
 
 Side effects: sets variables and becomes the command (exec). Rank 0 of Horovod stays as the parent of its command and
-serves the rendezvous. Threads: OMP_NUM_THREADS becomes cores / ranks of the node and OMP_WAIT_POLICY=PASSIVE, unless
-they are set.
+serves the rendezvous. Threads: OMP_NUM_THREADS becomes cores / ranks of the node and OMP_WAIT_POLICY=PASSIVE; NCCL and
+libfabric are told the interface, and EFA where it is; all unless they are set.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from training.command import run
 from training.errors import LaunchError, SettingsError
 from training.launching import environment as env
+from training.launching import fabric, tuning
 from training.launching.network import interface_of, local_address_towards, wait_for_port
 from training.launching.place import Place, from_slurm
 from training.launching.rendezvous import serve
@@ -43,29 +46,49 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--port", type=int, help="port of rank 0 (default: a function of the job's number)")
     p.add_argument("--timeout", type=float, default=300.0, help="seconds to wait for rank 0")
+    tuning.add_options(p)
     p.add_argument("command", nargs="+", help="-- and the command of a rank")
     return p
 
 
-def rank_environment(
-    place: Place, *, framework: str, base: Mapping[str, str], port: int, timeout: float
-) -> dict[str, str]:
-    """Variables to add for this rank, found out from the network: the address of rank 0 and the "
-    "interface towards it."""
-    if place.size == 1 and framework == "horovod":
-        return env.threads(place, base=base, cores=len(os.sched_getaffinity(0)), cpu_flags=cpu_flags())
-    address = local_address_towards(place.master, port=port, timeout=timeout)
+@dataclass(frozen=True)
+class Start:
+    """How ranks are started: what all of them share."""
+
+    command: Sequence[str]
+    framework: str
+    port: int
+    timeout: float
+    tuning: tuning.Tuning
+
+    @property
+    def rendezvous(self) -> bool:
+        """Whether the launcher itself brings the ranks together: Horovod over anything but MPI."""
+        return self.framework == "horovod" and self.tuning.operations != "mpi"
+
+
+def rank_environment(place: Place, how: Start, *, base: Mapping[str, str]) -> dict[str, str]:
+    """Variables to add for this rank, found out from the network: the address of rank 0 and the interface towards
+    it."""
+    threads = env.threads(place, base=base, cores=len(os.sched_getaffinity(0)), cpu_flags=cpu_flags())
+    chosen = how.tuning.variables()
+    if place.size == 1 and how.framework == "horovod":
+        return {**chosen, **threads}
+    address = local_address_towards(place.master, port=how.port, timeout=how.timeout)
     if len(place.tasks_per_node) > 1 and address.startswith("127."):
         raise LaunchError(
             f"this node's own name {place.master} resolves to {address}, which other nodes cannot reach; "
             "set the node's NodeAddr in Slurm to its address"
         )
     interface = interface_of(address)
-    make = env.horovod if framework == "horovod" else env.torch
-    return {
-        **make(place, port=port, interface=interface),
-        **env.threads(place, base=base, cores=len(os.sched_getaffinity(0)), cpu_flags=cpu_flags()),
-    }
+    network = fabric.variables(fabric.efa_devices(), interface=interface)
+    network = {key: value for key, value in network.items() if key not in base}
+    if how.framework == "torch":
+        return {**env.torch(place, port=how.port, interface=interface), **network, **chosen, **threads}
+    if how.tuning.operations == "mpi":
+        # MPI numbers the ranks itself; training.pretrain divides its batch by the size before Horovod has begun
+        return {"HOROVOD_SIZE": str(place.size), **network, **chosen, **threads}
+    return {**env.horovod(place, port=how.port, interface=interface), **network, **chosen, **threads}
 
 
 def cpu_flags() -> frozenset[str]:
@@ -76,19 +99,18 @@ def cpu_flags() -> frozenset[str]:
     return frozenset()
 
 
-def start(place: Place, command: Sequence[str], *, framework: str, port: int, timeout: float) -> int:
+def start(place: Place, how: Start) -> int:
     """Run this rank's command; returns only where this process stays its parent."""
-    added = rank_environment(place, framework=framework, base=os.environ, port=port, timeout=timeout)
-    full = {**os.environ, **added}
-    if framework == "horovod" and place.size > 1:
+    full = {**os.environ, **rank_environment(place, how, base=os.environ)}
+    if how.rendezvous and place.size > 1:
         if place.rank == 0:
-            with serve(place.plan(), address=place.master, port=port):
-                return supervise([spawn(command, full)])
-        wait_for_port(place.master, port=port, timeout=timeout)
+            with serve(place.plan(), address=place.master, port=how.port):
+                return supervise([spawn(how.command, full)])
+        wait_for_port(place.master, port=how.port, timeout=how.timeout)
     try:
-        os.execvpe(command[0], list(command), full)
+        os.execvpe(how.command[0], list(how.command), full)
     except OSError as error:
-        raise LaunchError(f"cannot start {command[0]}: {error.strerror}") from error
+        raise LaunchError(f"cannot start {how.command[0]}: {error.strerror}") from error
 
 
 def spawn(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -131,16 +153,16 @@ def supervise(children: list[subprocess.Popen[bytes]]) -> int:
     return code
 
 
-def start_local(size: int, command: Sequence[str], *, framework: str, port: int, timeout: float) -> int:
+def start_local(size: int, how: Start) -> int:
     """Start `size` ranks on this machine and wait for them."""
     places = [
         Place(rank=rank, local_rank=rank, node=0, tasks_per_node=(size,), master="localhost") for rank in range(size)
     ]
-    with serve(places[0].plan(), address="localhost", port=port) if framework == "horovod" else nullcontext():
+    with serve(places[0].plan(), address="localhost", port=how.port) if how.rendezvous else nullcontext():
         children = []
         for place in places:
-            added = rank_environment(place, framework=framework, base=os.environ, port=port, timeout=timeout)
-            children.append(spawn(command, {**os.environ, **added}))
+            added = rank_environment(place, how, base=os.environ)
+            children.append(spawn(how.command, {**os.environ, **added}))
         return supervise(children)
 
 
@@ -149,11 +171,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     if args.local is not None and args.local < 1:
         raise SettingsError(f"--local is {args.local}, must be at least 1")
-    port = args.port or env.default_port(os.environ)
+    if args.local is not None and args.operations == "mpi":
+        raise SettingsError("--local starts no MPI; use mpirun -n N python -m training.launch --operations mpi -- ...")
+    how = Start(
+        command=args.command,
+        framework=args.framework,
+        port=args.port or env.default_port(os.environ),
+        timeout=args.timeout,
+        tuning=tuning.from_options(args),
+    )
     if args.local is not None:
-        return start_local(args.local, args.command, framework=args.framework, port=port, timeout=args.timeout)
-    place = from_slurm(os.environ, master=lambda: address_of_first_node(os.environ))
-    return start(place, args.command, framework=args.framework, port=port, timeout=args.timeout)
+        return start_local(args.local, how)
+    return start(from_slurm(os.environ, master=lambda: address_of_first_node(os.environ)), how)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 Line: {"time": unix seconds, "rank", "step", "epoch", "loss" (natural log, mean over the global batch),
 "learning_rate", "gradient_norm", "records_per_second", "tokens_per_second" (of the whole job), "tflops" (of the whole
-job), "step_seconds", "data_seconds", "communication_seconds" (waiting for the reduction after the backward pass),
-"checkpoint_seconds" (the stall)} or {"event": ...}.
+job), "mfu" (tflops / (ranks x --peak-tflops), where that is given), "step_seconds", "data_seconds",
+"communication_seconds" (exposed: waiting for the reduction after the backward pass), "checkpoint_seconds" (the stall),
+"loss_scale" (1 in fp32), "skipped", "skipped_steps" (since the run began)} or {"event": ...}.
 """
 
 from __future__ import annotations

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from training.corpus import manifest
+from training.corpus.manifest import Header
+from training.dataset.stream import ORDERS
+from training.errors import ManifestError
 from training.model.config import PRESETS, preset
-from training.settings import RunSettings
+from training.precision import PRECISIONS
+from training.settings import ON_SPIKE, UPDATES, RunSettings
+
+_LOOK_SECONDS = 0.5
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         help="JSON lines of every rank go here (default: $DURE_METRICS_DIR, else none)",
     )
+    folders.add_argument("--heartbeat", type=Path, help="every rank keeps a small file here with its step and the time")
     folders.add_argument("--init-from", type=Path, help="model folder whose weights to begin with")
     model = p.add_argument_group("model")
     model.add_argument("--preset", choices=tuple(PRESETS), default="nano")
@@ -36,8 +45,31 @@ def parser() -> argparse.ArgumentParser:
     batch.add_argument("--global-batch", type=int, default=16, help="records of a step, all ranks together")
     batch.add_argument("--micro-batch", type=int, help="records a rank computes at once (default: its whole part)")
     batch.add_argument("--steps", type=int, default=200)
+    batch.add_argument(
+        "--order",
+        choices=ORDERS,
+        default="global",
+        help="of records in the first epoch; streamed: shard after shard, so that a run may begin while the corpus is "
+        "encoded for the first time",
+    )
+    batch.add_argument(
+        "--wait-for-text",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="with --order streamed: end with an error when no new shard has come for so long",
+    )
     optimizer = p.add_argument_group("optimizer")
     optimizer.add_argument("--optimizer", choices=("adamw", "lamb"), default="adamw")
+    optimizer.add_argument(
+        "--precision", choices=PRECISIONS, default="fp32", help="fp16: with fp32 master weights, on GPUs"
+    )
+    optimizer.add_argument(
+        "--update",
+        choices=UPDATES,
+        default="auto",
+        help="fused: one operator for many tensors; single: one by one; auto: the faster one, fused on GPUs",
+    )
     optimizer.add_argument("--learning-rate", type=float, default=3e-3)
     optimizer.add_argument("--warmup", type=int, default=20, help="steps of linear warm-up")
     optimizer.add_argument("--schedule", choices=("cosine", "linear"), default="cosine")
@@ -52,6 +84,13 @@ def parser() -> argparse.ArgumentParser:
         type=float,
         default=0.0,
         help="replay a step whose gradient norm is so many times the usual; 0: never",
+    )
+    optimizer.add_argument(
+        "--on-spike",
+        choices=ON_SPIKE,
+        default="skip",
+        help="what to do when the replay shows the same: skip the batch, or rollback to the newest checkpoint and "
+        "leave it out",
     )
     optimizer.add_argument("--seed", type=int, default=1)
     rhythm = p.add_argument_group("rhythm, in steps")
@@ -73,9 +112,26 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def parse(argv: Sequence[str], *, environment: Mapping[str, str], cwd: Path) -> RunSettings:
+def wait_for_corpus(folder: Path, *, seconds: float, sleep: Callable[[float], None]) -> Header:
+    """The corpus' header, as soon as its first shard is sealed; ManifestError when that takes too long."""
+    for _ in range(int(seconds / _LOOK_SECONDS)):
+        try:
+            return manifest.read(folder).header
+        except ManifestError:
+            sleep(_LOOK_SECONDS)
+    return manifest.read(folder).header
+
+
+def parse(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    cwd: Path,
+    sleep: Callable[[float], None] = time.sleep,
+) -> RunSettings:
     """Settings from arguments; the vocabulary is the corpus'. SettingsError or ManifestError if they cannot be."""
     args = parser().parse_args(argv)
+    seconds = args.wait_for_text if args.order == "streamed" else 0.0
     model = preset(
         args.preset,
         layers=args.layers,
@@ -83,38 +139,16 @@ def parse(argv: Sequence[str], *, environment: Mapping[str, str], cwd: Path) -> 
         heads=args.heads,
         sequence=args.sequence,
         dropout=args.dropout,
-        vocabulary=manifest.read(args.data).header.vocabulary,
+        vocabulary=wait_for_corpus(args.data, seconds=seconds, sleep=sleep).vocabulary,
     )
     metrics = args.metrics or (Path(environment["DURE_METRICS_DIR"]) if environment.get("DURE_METRICS_DIR") else None)
-    ranks = int(environment.get("HOROVOD_SIZE", "1"))
-    return RunSettings(
-        data=args.data,
-        tokenizer=args.tokenizer,
-        output=cwd / args.output,
-        checkpoints=args.checkpoints or (cwd / args.output).with_name(args.output.name + ".checkpoints"),
-        metrics=metrics,
-        init_from=args.init_from,
-        model=model,
-        global_batch=args.global_batch,
-        micro_batch=args.micro_batch or max(1, args.global_batch // ranks),
-        steps=args.steps,
-        optimizer=args.optimizer,
-        learning_rate=args.learning_rate,
-        warmup=args.warmup,
-        schedule=args.schedule,
-        floor=args.floor,
-        weight_decay=args.weight_decay,
-        beta1=args.beta1,
-        beta2=args.beta2,
-        epsilon=args.epsilon,
-        clip=args.clip,
-        spike=args.spike,
-        seed=args.seed,
-        evaluate_every=args.evaluate_every,
-        evaluate_tokens=args.evaluate_tokens,
-        checkpoint_every=args.checkpoint_every,
-        keep=args.keep,
-        log_every=args.log_every,
-        reduce_groups=args.reduce_groups,
-        peak_tflops=args.peak_tflops,
-    )
+    ranks = int(environment.get("HOROVOD_SIZE") or environment.get("OMPI_COMM_WORLD_SIZE") or "1")
+    values = {field.name: getattr(args, field.name) for field in fields(RunSettings) if hasattr(args, field.name)}
+    values |= {
+        "output": cwd / args.output,
+        "checkpoints": args.checkpoints or (cwd / args.output).with_name(args.output.name + ".checkpoints"),
+        "metrics": metrics,
+        "model": model,
+        "micro_batch": args.micro_batch or max(1, args.global_batch // ranks),
+    }
+    return RunSettings(**values)

@@ -19,13 +19,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from training.checkpoint import CheckpointWriter
 from training.command import run, say
 from training.errors import REQUEUE_EXIT_CODE
+from training.heartbeat import Heartbeat
 from training.metrics import MetricsFile, readable
 from training.model import folder as model_folder
 from training.options import parse
 from training.settings import RunSettings
 from training.tokenizer import describe
+
+_ORDERS_TO_US = ("stop", "profile", "roll_back")  # fields of a step's result that are no figures
 
 
 def quiet(_: str) -> None:
@@ -54,6 +58,7 @@ class Run:
         from training.collective import Ranks
         from training.device import choose
         from training.loop import Pretraining
+        from training.profiling import Profiler
 
         self.settings = settings
         self.ranks = Ranks(os.environ)
@@ -62,47 +67,77 @@ class Run:
         self.say(
             f"model of {settings.model.parameters:,} parameters, "
             f"{settings.model.flops_per_record / 1e12:.4f} TFLOP a record, "
-            f"{self.ranks.size} rank(s) on {context}, global batch {settings.global_batch} x "
-            f"{settings.model.sequence} tokens"
+            f"{self.ranks.size} rank(s) on {context} over {self.ranks.operations}, "
+            f"global batch {settings.global_batch} x {settings.model.sequence} tokens"
         )
         self.training = Pretraining(settings, self.ranks, context=context, say=self.say)
         self.metrics = MetricsFile(settings.metrics, rank=self.ranks.rank, clock=time.time)
+        self.heartbeat = Heartbeat(settings.heartbeat, rank=self.ranks.rank, clock=time.time)
+        self.profiler = Profiler(settings.checkpoints, self.ranks, say=self.say)
+        self.writer: CheckpointWriter | None = None
         self.totals = Totals()
         self._job = environment.get("DURE_JOB_ID") or environment.get("SLURM_JOB_ID")
 
     def execute(self) -> int:
         """Run to the last step; 0, or the requeue code after a SIGTERM."""
-        from training.checkpoint import CheckpointWriter
-
         settings, training = self.settings, self.training
         signal.signal(signal.SIGTERM, self._on_sigterm)
-        writer = CheckpointWriter(settings.checkpoints, keep=settings.keep, say=say) if self.ranks.rank == 0 else None
+        if self.ranks.rank == 0:
+            self.writer = CheckpointWriter(settings.checkpoints, keep=settings.keep, say=say)
         if training.resume():
             self.say(f"resumed at step {training.step_number}")
-        begin, durable = settings.checkpoint_rhythm()
         stalled = 0.0
         while training.step_number < settings.steps:
+            training.profile_requested = self.profiler.asked()
+            if not training.wait_for_text():
+                return self._stopped()
             result = training.step()
+            if result.roll_back:
+                if result.stop:
+                    return self._stopped()
+                self._roll_back()
+                continue
             self._log(result, stalled)
-            number = training.step_number
-            moment = time.monotonic()
-            if writer is not None:
-                if result.stop or number == settings.steps or (begin and number % begin == 0):
-                    writer.save(training.snapshot())
-                elif begin and number % begin == durable:
-                    writer.wait()
-            stalled = time.monotonic() - moment
+            stalled = self._checkpoint(stop=result.stop)
+            self.heartbeat.beat(training.step_number)
             if result.stop:
-                if writer is not None:
-                    writer.wait()
-                self.say(f"stopped by SIGTERM after step {number}; run again to go on")
-                return REQUEUE_EXIT_CODE
+                return self._stopped()
+            self.profiler.after_step(training.step_number, asked=result.profile)
+            number = training.step_number
             if settings.evaluate_every and number % settings.evaluate_every == 0 and number < settings.steps:
                 self._evaluate()
         self._finish()
-        if writer is not None:
-            writer.wait()
+        if self.writer is not None:
+            self.writer.wait()
+        self.heartbeat.beat(training.step_number, ended=True)
         return 0
+
+    def _checkpoint(self, *, stop: bool) -> float:
+        """Begin or complete what is due after this step; seconds that training stood still for it."""
+        begin, durable = self.settings.checkpoint_rhythm()
+        number, moment = self.training.step_number, time.monotonic()
+        if self.writer is not None and not stop:
+            if number == self.settings.steps or (begin and number % begin == 0):
+                self.writer.save(self.training.snapshot())
+            elif begin and number % begin == durable:
+                self.writer.wait()
+        return time.monotonic() - moment
+
+    def _stopped(self) -> int:
+        number = self.training.step_number
+        if self.writer is not None:
+            self.writer.save(self.training.snapshot())
+            self.writer.wait()
+        self.say(f"stopped by SIGTERM after step {number}; run again to go on")
+        self.heartbeat.beat(number, ended=True)
+        return REQUEUE_EXIT_CODE
+
+    def _roll_back(self) -> None:
+        number = self.training.step_number + 1
+        if self.writer is not None:
+            self.writer.wait()
+        self.training.roll_back()
+        self.metrics.write(event="rollback", spiked=number, to=self.training.step_number)
 
     def _on_sigterm(self, number: int, frame: Any) -> None:
         del number, frame
@@ -111,7 +146,7 @@ class Run:
     def _log(self, result: Any, stalled: float) -> None:
         settings, number = self.settings, self.training.step_number
         rate = settings.global_batch / result.step_seconds
-        values = {key: value for key, value in asdict(result).items() if key != "stop"}
+        values = {key: value for key, value in asdict(result).items() if key not in _ORDERS_TO_US}
         values |= {
             "records_per_second": rate,
             "tokens_per_second": rate * settings.model.sequence,
@@ -158,7 +193,7 @@ class Run:
             tokenizer = describe(settings.tokenizer)
             model_folder.write(
                 settings.output,
-                self.training.weights(),
+                self.training.parameters.weights(),
                 config=settings.model,
                 tokenizer=tokenizer,
                 about=about,

@@ -9,11 +9,14 @@ from typing import Any
 from training.errors import SettingsError
 from training.model.config import ModelConfig
 
+UPDATES = ("auto", "fused", "single")
+ON_SPIKE = ("skip", "rollback")
+
 
 @dataclass(frozen=True)
 class RunSettings:
     """A run. Paths are folders; counts are in steps, records or tokens as named. ``micro_batch`` is records a rank
-    computes at once.
+    computes at once, ``wait_for_text`` seconds.
     """
 
     data: Path
@@ -21,12 +24,17 @@ class RunSettings:
     output: Path
     checkpoints: Path
     metrics: Path | None
+    heartbeat: Path | None
     init_from: Path | None
     model: ModelConfig
     global_batch: int
     micro_batch: int
     steps: int
+    order: str
+    wait_for_text: float
+    precision: str
     optimizer: str
+    update: str
     learning_rate: float
     warmup: int
     schedule: str
@@ -37,6 +45,7 @@ class RunSettings:
     epsilon: float
     clip: float
     spike: float
+    on_spike: str
     seed: int
     evaluate_every: int
     evaluate_tokens: int | None
@@ -95,6 +104,8 @@ class RunSettings:
         names = (
             "global_batch",
             "steps",
+            "order",
+            "precision",
             "optimizer",
             "learning_rate",
             "warmup",
@@ -106,6 +117,7 @@ class RunSettings:
             "epsilon",
             "clip",
             "spike",
+            "on_spike",
             "seed",
         )
         return {"model": asdict(self.model), **{name: getattr(self, name) for name in names}}

@@ -9,6 +9,7 @@ Rogaway, "Ciphers with arbitrary finite domains", 2002.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,15 +29,16 @@ def derive(*parts: int | str, bits: int = 64) -> int:
 
 
 class Permutation:
-    """A bijection of ``range(count)`` chosen by `seed`, `epoch` and `generation`."""
+    """A bijection of ``range(count)`` chosen by `seed`, `epoch` and `generation`, and by `part` if it is given."""
 
-    def __init__(self, count: int, *, seed: int, epoch: int, generation: int) -> None:
+    def __init__(self, count: int, *, seed: int, epoch: int, generation: int, part: int | None = None) -> None:
         if count < 1:
             raise ValueError(f"cannot permute {count} things")
         self.count = count
         self._half = np.uint64(max(1, ((count - 1).bit_length() + 1) // 2))
         self._mask = np.uint64((1 << int(self._half)) - 1)
-        self._keys = [np.uint64(derive("round", r, seed, epoch, generation)) for r in range(_ROUNDS)]
+        chosen = (seed, epoch, generation) if part is None else (seed, epoch, generation, part)
+        self._keys = [np.uint64(derive("round", r, *chosen)) for r in range(_ROUNDS)]
 
     def __call__(self, positions: Numbers | list[int]) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Where the elements at `positions` (each in ``range(count)``) come from."""
@@ -53,6 +55,29 @@ class Permutation:
         for key in self._keys:
             left, right = right, left ^ (_mix(right ^ key) & self._mask)
         return (left << self._half) | right
+
+
+class Streamed:
+    """The order of records that does not depend on text to come: shard after shard, each permuted by itself.
+
+    ``counts`` are the records of the shards so far; with more shards behind them every position keeps its record.
+    """
+
+    def __init__(self, counts: Sequence[int], *, seed: int, epoch: int, generation: int) -> None:
+        self._counts, self._chosen = list(counts), {"seed": seed, "epoch": epoch, "generation": generation}
+        self._ends = np.cumsum(self._counts, dtype=np.int64)
+
+    def __call__(self, positions: Numbers) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Record numbers of the elements at `positions`."""
+        places = positions.astype(np.int64)
+        shard_of = np.searchsorted(self._ends, places, side="right")
+        records = np.empty(len(places), np.int64)
+        for shard in np.unique(shard_of):
+            rows = np.flatnonzero(shard_of == shard)
+            first, count = int(self._ends[shard]) - self._counts[shard], self._counts[shard]
+            permutation = Permutation(count, **self._chosen, part=int(shard))
+            records[rows] = first + permutation((places[rows] - first).astype(np.uint64))
+        return records
 
 
 def _mix(values: Numbers) -> Numbers:

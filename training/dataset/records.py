@@ -36,6 +36,7 @@ class Records:
             tokens = open_tokens(folder, shard)[start : start + count * length + 1]
             self._windows.append(np.lib.stride_tricks.sliding_window_view(tokens, length + 1)[::length])
             counts.append(count)
+        self.counts = tuple(counts)  # records of each shard that has any
         self._ends = np.cumsum(counts, dtype=np.int64)
         self.count = int(self._ends[-1]) if counts else 0
 

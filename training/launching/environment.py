@@ -52,7 +52,6 @@ def torch(place: Place, *, port: int, interface: str) -> dict[str, str]:
         "MASTER_ADDR": place.master or "localhost",
         "MASTER_PORT": str(port),
         "GLOO_SOCKET_IFNAME": interface,
-        "NCCL_SOCKET_IFNAME": interface,
     }
 
 

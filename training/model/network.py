@@ -89,16 +89,17 @@ class Block(mx.gluon.HybridBlock):  # type: ignore[misc]
 
 
 class GPT(mx.gluon.HybridBlock):  # type: ignore[misc]
-    """The network from ids (S, B) to logits (S, B, V). With `native` it computes with training.native's operators."""
+    """The network from ids (S, B) to logits (S, B, V). With `native` it computes with training.native's operators,
+    with `half` it is made to be cast to fp16."""
 
-    def __init__(self, config: ModelConfig, *, native: bool, **kwargs: Any) -> None:
+    def __init__(self, config: ModelConfig, *, native: bool, half: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config, self.native = config, native
         with self.name_scope():
             self.embedding = self.params.get("embedding", shape=(config.vocabulary, config.units))
             self.positions = self.params.get("positions", shape=(config.sequence, 1, config.units))
             if not native or config.dropout:
-                self.mask = self.params.get_constant("mask", _mask(config.sequence))
+                self.mask = self.params.get_constant("mask", _mask(config.sequence, half=half))
             self.blocks = nn.HybridSequential(prefix="")
             for number in range(config.layers):
                 self.blocks.add(Block(config, native=native, prefix=f"block{number}_"))
@@ -132,17 +133,29 @@ class TokenLoss(mx.gluon.HybridBlock):  # type: ignore[misc]
         return -F.pick(F.log_softmax(logits, axis=-1), targets, axis=-1)
 
 
-def _mask(length: int, low: float = _MASKED) -> Any:
+def _mask(length: int, *, half: bool) -> Any:
+    low = _MASKED_FP16 if half else _MASKED
     return mx.nd.array(np.triu(np.full((1, length, length), low, np.float32), 1))
 
 
-def build(config: ModelConfig, *, seed: int, context: Any, native: bool = False) -> GPT:
-    """A network on `context` with initial weights that are a function of `seed` and each parameter's name alone."""
-    network = GPT(config, native=native, prefix="gpt_")
+def build(config: ModelConfig, *, seed: int, context: Any, native: bool = False, half: bool = False) -> GPT:
+    """A network on `context` with initial weights that are a function of `seed` and each parameter's name alone;
+    with `half` all of it is in fp16."""
+    network = GPT(config, native=native, half=half, prefix="gpt_")
     network.initialize(mx.init.Zero(), ctx=context)
-    for name, parameter in sorted(named_parameters(network).items()):
-        parameter.set_data(mx.nd.array(initial_value(name, parameter.shape, config=config, seed=seed), ctx=context))
+    for name, value in initial_weights(network, seed=seed).items():
+        named_parameters(network)[name].set_data(mx.nd.array(value, ctx=context))
+    if half:
+        network.cast("float16")
     return network
+
+
+def initial_weights(network: GPT, *, seed: int) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
+    """What the parameters of a new network hold, in full precision."""
+    return {
+        name: initial_value(name, parameter.shape, config=network.config, seed=seed)
+        for name, parameter in sorted(named_parameters(network).items())
+    }
 
 
 def named_parameters(network: GPT) -> dict[str, Any]:

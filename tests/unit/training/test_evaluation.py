@@ -14,7 +14,9 @@ from training.evaluation import HeldOut, Score, evaluate, held_out
 
 
 def load(folder: Path, *, length: int = 48, limit: int | None = None) -> HeldOut:
-    found = held_out(folder, manifest.read(folder), generation=1, length=length, limit=limit)
+    corpus = manifest.read(folder)
+    shards = corpus.of_generation(1, split="held-out")
+    found = held_out(folder, corpus.header, shards, length=length, limit=limit)
     assert found is not None
     return found
 

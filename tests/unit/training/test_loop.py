@@ -48,11 +48,11 @@ def spoil(run: Pretraining, monkeypatch: pytest.MonkeyPatch, *, times: int, fact
     """The next `times` backward passes give gradients multiplied by `factor`."""
     left, real = [times], run._backward
 
-    def backward(batch: Any) -> float:
-        loss = real(batch)
+    def backward(batch: Any, *, scale: float | None) -> float:
+        loss = real(batch, scale=scale)
         if left[0]:
             left[0] -= 1
-            for gradient in run._gradients():
+            for gradient in run.parameters.gradients():
                 gradient *= factor
         return loss
 
@@ -64,17 +64,17 @@ def test_a_transient_error_changes_nothing(make: Make, monkeypatch: pytest.Monke
     spoil(run, monkeypatch, times=1, factor=math.nan)
     for _ in range(3):
         assert undisturbed.step().loss == run.step().loss
-    assert all((a == run.weights()[name]).all() for name, a in undisturbed.weights().items())
+    assert all((a == run.parameters.weights()[name]).all() for name, a in undisturbed.parameters.weights().items())
     assert "transient" in make.said[-1]
 
 
 def test_a_real_one_is_left_out_and_its_records_named(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make()
     run.step()
-    before, records = run.weights(), run.stream.numbers().tolist()
+    before, records = run.parameters.weights(), run.stream.numbers().tolist()
     spoil(run, monkeypatch, times=2, factor=math.inf)
     assert run.step().skipped
-    assert all((a == run.weights()[name]).all() for name, a in before.items())
+    assert all((a == run.parameters.weights()[name]).all() for name, a in before.items())
     assert str(records) in make.said[-1]
     assert not run.step().skipped
     assert run.step_number == 3
@@ -126,5 +126,5 @@ def test_clipping_is_by_the_norm_of_the_mean(make: Make) -> None:
     norm = run._gradient(batch, 1).norm
     whole = make(micro_batch=8)
     assert norm == pytest.approx(whole._gradient(batch, 1).norm, rel=1e-5)
-    gradients = np.concatenate([g.asnumpy().reshape(-1) for g in whole._gradients()])
+    gradients = np.concatenate([g.asnumpy().reshape(-1) for g in whole.parameters.gradients()])
     assert norm == pytest.approx(float(np.linalg.norm(gradients)), rel=1e-5)

@@ -11,7 +11,7 @@ from tests.unit.training.conftest import korean_lines
 from training import encode
 from training.corpus import manifest, shards
 from training.dataset.records import Records
-from training.dataset.stream import BatchStream, Position
+from training.dataset.stream import BatchStream, Position, Sealed
 from training.errors import SettingsError
 
 LENGTH, BATCH = 64, 8
@@ -25,7 +25,7 @@ def stream(folder: Path, *, rank: int = 0, size: int = 1, position: Position | N
         seed=3,
         rank=rank,
         size=size,
-        newest=lambda: len(manifest.read(folder).generations),
+        look=lambda: Sealed(len(manifest.read(folder).shards), len(manifest.read(folder).generations)),
     )
     made.seek(position)
     return made
@@ -117,6 +117,8 @@ def test_records_are_windows_of_their_shards(corpus_folder: Path) -> None:
 def test_what_cannot_be_is_refused(corpus_folder: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be divided among 3 ranks"):
         stream(corpus_folder, size=3)
-    big = BatchStream(corpus_folder, length=LENGTH, global_batch=10**6, seed=1, rank=0, size=1, newest=lambda: 1)
+    big = BatchStream(
+        corpus_folder, length=LENGTH, global_batch=10**6, seed=1, rank=0, size=1, look=lambda: Sealed(9, 1)
+    )
     with pytest.raises(SettingsError, match="fewer than one global batch"):
         big.seek(None)
