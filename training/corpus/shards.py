@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -27,7 +27,7 @@ _TYPE_CODES = {np.dtype("<u2"): 8, np.dtype("<i4"): 4}
 _HEADER = struct.Struct("<QBQQ")
 Tokens = np.ndarray[Any, np.dtype[Any]]
 Sizes = np.ndarray[Any, np.dtype[np.int32]]
-_PART = 1 << 18  # documents handled at once when an index is written
+_PART = 1 << 16  # documents handled at once when an index is written
 
 
 def token_type(vocabulary: int) -> np.dtype[Any]:
@@ -50,8 +50,8 @@ class ShardInfo:
 
 
 class ShardWriter:
-    """Collects documents and writes one shard. Use :meth:`close` or :meth:`abandon`; side effects stay inside
-    `folder`.
+    """Writes documents and makes one shard of them. Use :meth:`close` or :meth:`abandon`; side effects stay inside
+    `folder`. Sizes of documents wait in a file too: a shard's memory does not grow with it.
     """
 
     def __init__(self, folder: Path, *, split: str, kind: np.dtype[Any]) -> None:
@@ -60,14 +60,15 @@ class ShardWriter:
         self._temporary = temporary_beside(folder / f"{split}.bin")
         self._stream = self._temporary.open("wb")
         self._digest = hashlib.sha256()
-        self._sizes: list[Sizes] = []
+        self._sizes_path = temporary_beside(folder / f"{split}.sizes")
+        self._sizes = self._sizes_path.open("w+b")
         self.tokens = self.documents = self.text_bytes = 0
 
     def add(self, tokens: bytes, sizes: Sizes, *, text_bytes: int) -> None:
         """Append documents: their ids back to back as raw bytes, and the number of ids of each."""
         self._stream.write(tokens)
         self._digest.update(tokens)
-        self._sizes.append(sizes)
+        self._sizes.write(sizes.astype("<i4").tobytes())
         self.tokens += len(tokens) // self._kind.itemsize
         self.documents += len(sizes)
         self.text_bytes += text_bytes
@@ -80,12 +81,11 @@ class ShardWriter:
         digest = self._digest.hexdigest()
         name = f"{self._split}-{number:05d}-{digest[:16]}"
         index_digest = hashlib.sha256()
-        sizes = np.concatenate(self._sizes or [np.zeros(0, np.int32)])
-        self._sizes = []
         with whole_file(self._folder / f"{name}.idx") as stream:
-            for part in index_parts(sizes, kind=self._kind):
+            for part in index_parts(self._sizes, self.documents, kind=self._kind):
                 stream.write(part)
                 index_digest.update(part)
+        self._drop_sizes()
         self._temporary.replace(self._folder / f"{name}.bin")
         sync_folder(self._folder)
         return ShardInfo(
@@ -103,17 +103,26 @@ class ShardWriter:
         """Leave no trace of an unfinished shard."""
         self._stream.close()
         self._temporary.unlink(missing_ok=True)
+        self._drop_sizes()
+
+    def _drop_sizes(self) -> None:
+        self._sizes.close()
+        self._sizes_path.unlink(missing_ok=True)
 
 
-def index_parts(sizes: Sizes, *, kind: np.dtype[Any]) -> Iterator[bytes]:
-    """The content of an ``.idx`` file for documents of these sizes (in tokens), in pieces of a few megabytes."""
-    count = len(sizes)
+def index_parts(sizes: BinaryIO, count: int, *, kind: np.dtype[Any]) -> Iterator[bytes]:
+    """The content of an ``.idx`` file for `count` documents, in pieces of half a megabyte.
+
+    `sizes` is a file of their sizes in tokens, four bytes each; it is read twice.
+    """
     yield MAGIC + _HEADER.pack(1, _TYPE_CODES[kind], count, count + 1)
-    for first in range(0, count, _PART):
-        yield sizes[first : first + _PART].astype("<i4").tobytes()
+    sizes.seek(0)
+    while part := sizes.read(4 * _PART):
+        yield part
+    sizes.seek(0)
     end = 0
-    for first in range(0, count, _PART):
-        ends = end + np.cumsum(sizes[first : first + _PART], dtype="<i8")
+    while part := sizes.read(4 * _PART):
+        ends = end + np.cumsum(np.frombuffer(part, "<i4"), dtype="<i8")
         yield (np.concatenate([[end], ends[:-1]]).astype("<i8") * kind.itemsize).tobytes()
         end = int(ends[-1])
     for first in range(0, count + 1, _PART):
