@@ -9,7 +9,11 @@ _BUDGET = budgets.CfnBudget
 
 
 class MonthlyBudget(Construct):
-    """Counts what carries the cluster's tag (which must be activated once as a cost allocation tag in the account)."""
+    """Counts what carries the cluster's tag (which must be activated once as a cost allocation tag in the account).
+
+    CloudFormation names it: another address makes a new budget before the old one goes, which a name of ours would
+    forbid.
+    """
 
     def __init__(self, scope: Construct, id: str, *, cluster: str, usd: float, email: str) -> None:
         super().__init__(scope, id)
@@ -17,7 +21,6 @@ class MonthlyBudget(Construct):
             self,
             "Budget",
             budget=_BUDGET.BudgetDataProperty(
-                budget_name=f"dure-{cluster}",
                 budget_type="COST",
                 time_unit="MONTHLY",
                 budget_limit=_BUDGET.SpendProperty(amount=usd, unit="USD"),

@@ -13,10 +13,12 @@ import yaml
 from infra.config.facts import Facts, parameter_name
 from infra.config.loader import load_cluster
 from tests.cloud import ROOT, Cloud
+from tests.given_network import given_network
 
 pytestmark = pytest.mark.local_cloud
 
 FILES = sorted((ROOT / "clusters").glob("*.yaml"))
+ACCOUNT = "123456789012"
 # Another type for each that the ready files use, offered in the same zones and of the same architecture of GPU
 OTHER_TYPE = {
     "p3dn.24xlarge": "p4d.24xlarge",
@@ -76,9 +78,23 @@ def what_costs_money(account: Cloud, region: str) -> dict[str, list[Any]]:
             "Parameters"
         ],
         "stacks": [each for each in stacks if each["StackName"].startswith("dure-")],
+        "budgets": client(account, "budgets", "us-east-1").describe_budgets(AccountId=ACCOUNT)["Budgets"],
         "buckets": [each for each in buckets if each["Name"].startswith("dure-")],
         "roles": [each for each in roles if each["RoleName"].startswith("dure-")],
     }
+
+
+def placed(path: Path, account: Cloud, folder: Path) -> Path:
+    """The file itself, or, where its network is given, a copy that names a network made here."""
+    cluster = load_cluster(path)
+    if cluster.network.vpc_id is None:
+        return path
+    network = given_network(client(account, "ec2", cluster.region), cluster)
+    content = yaml.safe_load(path.read_text())
+    content["network"] |= {"vpc_id": network.vpc_id, "subnets": dict(network.subnets)}
+    new = folder / path.name
+    new.write_text(yaml.safe_dump(content))
+    return new
 
 
 def updated(path: Path, folder: Path) -> Path:
@@ -89,7 +105,7 @@ def updated(path: Path, folder: Path) -> Path:
         queue["instance_type"] = OTHER_TYPE[queue["instance_type"]]
         queue.pop("fallback_types", None)
     content["image"].pop("nvidia_driver", None)
-    new = folder / path.name
+    new = folder / f"updated-{path.name}"
     new.write_text(yaml.safe_dump(content))
     return new
 
@@ -115,6 +131,7 @@ def test_a_cluster_file_is_deployed_updated_and_taken_away(path: Path, account: 
     if image is not None:
         # As the image pipeline does
         ssm.put_parameter(Name=image, Value=load_cluster(ROOT / "clusters/local.yaml").image.ami, Type="String")
+    path = placed(path, account, tmp_path)
     before = what_costs_money(account, cluster.region)
     app = synthesized(account, path, tmp_path / "old")
     account.cdk("bootstrap", *app)

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from infra.local_cloud.aws import cloudformation, ec2, fsx, iam, pins, s3, servicequotas, ssm, telemetry
+from infra.local_cloud.aws import budgets, cloudformation, ec2, fsx, iam, pins, s3, servicequotas, ssm, telemetry
 from infra.local_cloud.aws.catalogue import STOCK
 from infra.local_cloud.aws.cloud import Cloud
 from infra.local_cloud.aws.cloudformation.api import OPERATIONS as CLOUDFORMATION
@@ -20,6 +20,7 @@ from infra.local_cloud.machines.api import Machines
 
 _M_MMAP_THRESHOLD = -3  # malloc.h
 PLUGINS: tuple[Operations, ...] = (
+    budgets.OPERATIONS,
     CLOUDFORMATION,
     ec2.OPERATIONS,
     fsx.OPERATIONS,

@@ -70,6 +70,7 @@ STOCK: dict[str, frozenset[str]] = {
 
 # What a service does here that it does not do, or does otherwise, on AWS. Shown in the coverage page.
 LIMITS: dict[str, str] = {
+    "budgets": "budgets are records: nothing is counted against them, and nobody is told",
     "cloudformation": "resources are made one after the other; no nested stacks, macros, imports, custom resources"
     " or drift",
     "cloudwatch": "alarms are stored, not evaluated; metrics live in memory; no expressions beyond moto's",
@@ -101,5 +102,4 @@ MISSING: dict[str, str] = {
     "sagemaker, application-autoscaling": "serving",
     "ssm:StartSession": "`dure exec`, `dure port-forward`",
     "cloudwatch alarm evaluation": "alarms stay in the state that SetAlarmState gives them",
-    "AWS::Budgets::Budget": "only with a budget in the cluster file",
 }

@@ -151,7 +151,7 @@ class Engine:
                 old.metadata, old.deletion_policy = fresh.metadata, fresh.deletion_policy
                 return
             stack.log(fresh, f"{verb}_IN_PROGRESS")
-            replaced = bool(old and kind and kind.replaced_by(changed))
+            replaced = bool(old and kind and kind.replaced_by(old.properties, fresh.properties))
             context = self._context(stack, fresh, suffix="-new" if replaced else "")
             made = self._make(context, stack, fresh, None if replaced else old)
         except Exception as error:

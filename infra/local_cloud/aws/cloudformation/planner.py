@@ -172,11 +172,12 @@ def _plan_one(registry: Registry, evaluation: Evaluator, stack: Stack, name: str
         return Change("Add", name, declared["Type"])
     if old.type != declared["Type"]:
         raise invalid(f"Update of resource type is not permitted. The new template modifies resource type of [{name}]")
-    changed = changed_properties(old, wanted_properties(registry, evaluation, name))
+    wanted = wanted_properties(registry, evaluation, name)
+    changed = changed_properties(old, wanted)
     if not changed:
         return None
     kind = registry.get(old.type)
-    replacement = kind is not None and kind.replaced_by(changed)
+    replacement = kind is not None and kind.replaced_by(old.properties, wanted)
     return Change("Modify", name, old.type, old.physical_id, replacement, tuple(sorted(changed)))
 
 

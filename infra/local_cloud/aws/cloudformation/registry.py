@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infra.local_cloud.aws.cloud import Cloud
-from infra.local_cloud.aws.cloudformation.schema import Checker, names, provider_schema
+from infra.local_cloud.aws.cloudformation.schema import Checker, at, create_only, provider_schema
 from infra.local_cloud.aws.errors import AwsError
 
 Properties = dict[str, Any]
@@ -98,12 +98,11 @@ class ResourceType:
             )
         return out
 
-    def replaced_by(self, changed: frozenset[str]) -> bool:
-        """Whether a change of these properties makes a new resource."""
+    def replaced_by(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+        """Whether the change from old to new properties makes a new resource."""
         if self.update is None:
             return True
-        schema = provider_schema(self.name) or {}
-        return bool(changed & names(schema, "createOnlyProperties"))
+        return any(at(old, pointer) != at(new, pointer) for pointer in create_only(provider_schema(self.name) or {}))
 
 
 class Registry:

@@ -33,6 +33,19 @@ def names(schema: Mapping[str, Any], key: str) -> frozenset[str]:
     return frozenset(pointer.split("/")[2] for pointer in schema.get(key, []) if pointer.count("/") >= 2)
 
 
+def create_only(schema: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The paths of properties whose change replaces a resource, such as ("Budget", "BudgetName")."""
+    return [tuple(pointer.split("/")[2:]) for pointer in schema.get("createOnlyProperties", [])]
+
+
+def at(properties: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    """What lies at a path of mappings, None where nothing does."""
+    value: Any = properties
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
 class Checker:
     """Checks one value tree; `problems` collects every message in CloudFormation's form."""
 

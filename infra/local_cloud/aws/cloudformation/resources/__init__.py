@@ -2,6 +2,7 @@
 
 from infra.local_cloud.aws.cloudformation.registry import Registry
 from infra.local_cloud.aws.cloudformation.resources import (
+    budgets,
     ec2_instances,
     ec2_network,
     ec2_security,
@@ -15,7 +16,7 @@ from infra.local_cloud.aws.cloudformation.resources import (
 )
 
 REGISTRY = Registry()
-for _module in (ec2_network, ec2_security, ec2_instances, fsx, iam, logs, monitoring, s3, secrets, ssm):
+for _module in (budgets, ec2_network, ec2_security, ec2_instances, fsx, iam, logs, monitoring, s3, secrets, ssm):
     _module.register(REGISTRY)
 
 __all__ = ["REGISTRY"]
