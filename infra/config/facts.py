@@ -20,6 +20,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 VERSION = 1
+# What the head can be asked for: by everybody who watches, and what changes something besides
+WATCH_VERBS = ("jobs", "show", "nodes")
+VERBS = ("submit", "cancel", *WATCH_VERBS)
+WATCH_SUFFIX = "-watch"
 MARKETS = ("on-demand", "spot", "capacity-block", "reservation")
 
 _T = TypeVar("_T")
@@ -59,10 +63,12 @@ class FileSystem:
 
 @dataclass(frozen=True)
 class Head:
-    """The head's address and host name, known before it boots (it sits on its own network interface)."""
+    """The head's address and host name, known before it boots (it sits on its own network interface), and the EBS
+    volume that keeps its state (None where that is on its root volume)."""
 
     private_ip: str
     host_name: str
+    state_volume: str | None = None
 
 
 @dataclass(frozen=True)
@@ -173,6 +179,10 @@ class Facts:
     def to_json(self) -> str:
         """The facts as one line of JSON, keys sorted; `from_json` gives the same facts back."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    def document_for(self, verb: str) -> str:
+        """The SSM document that asks the head for a verb: what changes nothing goes through one of its own."""
+        return f"{self.document}{WATCH_SUFFIX}" if verb in WATCH_VERBS else self.document
 
     def queue(self, name: str) -> Queue:
         """The queue of that name. Errors: KeyError, naming the queues that there are."""
@@ -333,7 +343,11 @@ def _association(reader: _Reader) -> Association:
 
 
 def _head(reader: _Reader) -> Head:
-    value = Head(private_ip=reader.text("private_ip"), host_name=reader.text("host_name"))
+    value = Head(
+        private_ip=reader.text("private_ip"),
+        host_name=reader.text("host_name"),
+        state_volume=reader.text_or_null("state_volume") if reader.has("state_volume") else None,
+    )
     reader.done()
     return value
 

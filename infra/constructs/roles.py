@@ -42,6 +42,7 @@ class Scope:
     toolkit_bucket: str
     toolkit_key: str
     metrics_namespace: str
+    state_volume_id: str
 
 
 class MachineRole(Construct):
@@ -58,14 +59,15 @@ class MachineRole(Construct):
             description=description,
             inline_policies={"Machine": iam.PolicyDocument(statements=list(statements))},
         )
-        acknowledge(self, {f"IAM5[Resource::{each}]": _REASON for each in self._wildcards(statements)})
+        acknowledge_wildcards(self, statements, reason=_REASON)
         self.profile = iam.CfnInstanceProfile(self, "Profile", roles=[self.role.role_name])
 
-    def _wildcards(self, statements: Sequence[iam.PolicyStatement]) -> list[str]:
-        """The resources with a wildcard, written as cdk-nag writes them."""
-        stack = cdk.Stack.of(self)
-        written = {_flat(stack.resolve(each)) for statement in statements for each in statement.resources}
-        return sorted(each for each in written if "*" in each)
+
+def acknowledge_wildcards(scope: Construct, statements: Sequence[iam.PolicyStatement], *, reason: str) -> None:
+    """Acknowledge the resources with a wildcard, written as cdk-nag writes them."""
+    stack = cdk.Stack.of(scope)
+    written = {_flat(stack.resolve(each)) for statement in statements for each in statement.resources}
+    acknowledge(scope, {f"IAM5[Resource::{each}]": reason for each in sorted(written) if "*" in each})
 
 
 def _flat(value: Any) -> str:
@@ -84,9 +86,8 @@ def node_statements(stack: cdk.Stack, scope: Scope) -> list[iam.PolicyStatement]
     """What a compute node may do: read its orders, write metrics and logs."""
     return [
         *_common(stack, scope),
-        _allow(
-            "ReadOrders", ["s3:GetObject"], [f"{scope.bucket_arn}/.dure/launches/*", f"{scope.bucket_arn}/.dure/code/*"]
-        ),
+        _allow("ReadOrders", ["s3:GetObject"], [f"{scope.bucket_arn}/.dure/launches/*"]),
+        _list(scope, "ListOrders", [".dure/launches/*"]),
         _allow("WriteLogs", _WRITE_LOGS, _log_streams(stack, [nodes_log_group(scope.cluster)])),
         _by_service(stack, "DecryptOrders", ["kms:Decrypt"], scope.key_arn, "s3"),
     ]
@@ -99,11 +100,13 @@ def head_statements(stack: cdk.Stack, scope: Scope, launches: Launches) -> list[
     return [
         *_common(stack, scope),
         *_take_commands(),
-        _allow("ReadNotes", ["s3:GetObject"], [f"{notes}/*"]),
+        _allow("ReadNotes", ["s3:GetObject"], [f"{notes}/specs/*", f"{notes}/code/*"]),
+        _list(scope, "ListNotes", [".dure/specs/*", ".dure/code/*"]),
         _allow("WriteNotes", ["s3:PutObject"], [f"{notes}/launches/*", f"{notes}/answers/*"]),
         _by_service(stack, "NotesKey", ["kms:Decrypt", "kms:GenerateDataKey"], scope.key_arn, "s3"),
         _allow("WriteLogs", _WRITE_LOGS, _log_streams(stack, groups)),
         *_launch(stack, scope, launches),
+        _attach_state(stack, scope),
     ]
 
 
@@ -127,6 +130,11 @@ def _allow(sid: str, actions: Sequence[str], resources: Sequence[str], **conditi
     return iam.PolicyStatement(
         sid=sid, actions=list(actions), resources=list(resources), conditions=dict(conditions) or None
     )
+
+
+def _list(scope: Scope, sid: str, keys: Sequence[str]) -> iam.PolicyStatement:
+    """List these keys: S3 does not tell who may not that an object isn't there."""
+    return _allow(sid, ["s3:ListBucket"], [scope.bucket_arn], StringLike={"s3:prefix": list(keys)})
 
 
 def _by_service(stack: cdk.Stack, sid: str, actions: Sequence[str], key_arn: str, service: str) -> iam.PolicyStatement:
@@ -192,6 +200,17 @@ def _take_commands() -> list[iam.PolicyStatement]:
             ["*"],
         ),
     ]
+
+
+def _attach_state(stack: cdk.Stack, scope: Scope) -> iam.PolicyStatement:
+    """Attach the one volume that keeps the head's state, to heads of this cluster only."""
+
+    def arn(resource: str, name: str) -> str:
+        return stack.format_arn(service="ec2", resource=resource, resource_name=name)
+
+    ours = {"aws:ResourceTag/dure:cluster": scope.cluster, "aws:ResourceTag/dure:role": "head"}
+    on = [arn("volume", scope.state_volume_id), arn("instance", "*")]
+    return _allow("AttachState", ["ec2:AttachVolume"], on, StringEquals=ours)
 
 
 def _launch(stack: cdk.Stack, scope: Scope, launches: Launches) -> list[iam.PolicyStatement]:

@@ -10,15 +10,18 @@ from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
 from infra.config import facts
+from infra.config.access.cluster import Place
+from infra.config.access.people import Used
 from infra.config.schema import ClusterFile, Image, Queue
 from infra.constructs.alarms import Alarms
-from infra.constructs.command_document import CommandDocument, document_name
+from infra.constructs.command_document import CommandDocuments, document_name, watch_document_name
 from infra.constructs.facts_parameter import ClusterFileParameter, FactsParameter
 from infra.constructs.head import Head, HeadInterface
 from infra.constructs.launch_template import HeadTemplate, MachineBase
 from infra.constructs.logs import log_group
 from infra.constructs.munge_key import MungeKey
 from infra.constructs.naming import jobs_log_group, nodes_log_group
+from infra.constructs.people import PeoplePolicies
 from infra.constructs.queue import queue_machines
 from infra.constructs.roles import Launches, MachineRole, Scope, head_statements, node_statements
 from infra.constructs.toolkit_bundle import ToolkitBundle
@@ -68,7 +71,8 @@ class ClusterStack(cdk.Stack):
             statements=node_statements(self, self._scope),
         )
         self.queues = tuple(self._queue(queue, profile_arn=node.profile.attr_arn) for queue in cluster.queues)
-        CommandDocument(self, "Commands", cluster=cluster.name)
+        CommandDocuments(self, "Commands", cluster=cluster.name)
+        PeoplePolicies(self, "People", used=self._used())
         interface = HeadInterface(
             self,
             "HeadInterface",
@@ -123,6 +127,23 @@ class ClusterStack(cdk.Stack):
             toolkit_bucket=self._toolkit.bucket,
             toolkit_key=self._toolkit.key,
             metrics_namespace=METRICS_NAMESPACE,
+            state_volume_id=self._state_volume_id,
+        )
+
+    @property
+    def _state_volume_id(self) -> str:
+        return cdk.Fn.import_value(self._storage.state_volume_export)
+
+    def _used(self) -> Used:
+        """What of the cluster people touch who submit to it or watch it."""
+        return Used(
+            place=Place(self._cluster.name, self._cluster.region, self.account, self.partition),
+            bucket_arn=self._scope.bucket_arn,
+            key_arn=self._scope.key_arn,
+            jobs_log_group=jobs_log_group(self._cluster.name),
+            document=document_name(self._cluster.name),
+            watch_document=watch_document_name(self._cluster.name),
+            prefixes=[each.prefix for each in self._cluster.storage.associations],
         )
 
     def _image_id(self, image: Image) -> str:
@@ -176,7 +197,11 @@ class ClusterStack(cdk.Stack):
                 mount_point=MOUNT_POINT,
                 associations=associations,
             ),
-            head=facts.Head(private_ip=interface.private_ip, host_name=interface.host_name),
+            head=facts.Head(
+                private_ip=interface.private_ip,
+                host_name=interface.host_name,
+                state_volume=self._state_volume_id,
+            ),
             queues=self.queues,
             munge_secret=self._munge.arn,
             log_groups=facts.LogGroups(jobs=jobs_log_group(cluster.name), nodes=nodes_log_group(cluster.name)),

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from botocore.exceptions import ClientError
 
-from cluster_scripts.backends.aws.errors import code_of, translated, translating
+from cluster_scripts.backends.aws.errors import translated, translating
+from cluster_scripts.backends.aws.objects import is_absent
 from cluster_scripts.backends.aws.session import Aws
 
 SPECS = ".dure/specs"
@@ -35,7 +36,7 @@ class Bucket:
         try:
             self.aws.s3.head_object(Bucket=self.name, Key=key)
         except ClientError as error:
-            if code_of(error) in ("404", "NoSuchKey", "NotFound"):
+            if is_absent(self.aws.s3, self.name, key, error):
                 return False
             raise translated(error, f"looking for s3://{self.name}/{key}") from error
         return True

@@ -109,7 +109,7 @@ class AwsCluster:
             self._head = head_instance(self.aws, self.name)
         asking = Asking(
             aws=self.aws,
-            document=self.facts.document,
+            document=self.facts.document_for(verb),
             instance_id=self._head,
             fetch=self.bucket.get_text,
             clock=self._clock,

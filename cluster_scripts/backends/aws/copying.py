@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from cluster_scripts.backends.aws.bucket import Bucket
-from cluster_scripts.backends.aws.errors import code_of, translating
+from cluster_scripts.backends.aws.errors import translating
+from cluster_scripts.backends.aws.objects import is_absent
 from cluster_scripts.jobs.errors import InvalidArgument
 from infra.config.facts import FileSystem
 
@@ -129,7 +130,7 @@ def plan_download(bucket: Bucket, key: str, target: Path, *, shown: str) -> list
             size = bucket.aws.s3.head_object(Bucket=bucket.name, Key=key)["ContentLength"]
             return [Item(path=goes, key=key, size=size, name=goes.name)]
         except ClientError as error:
-            if code_of(error) not in ("404", "NoSuchKey", "NotFound"):
+            if not is_absent(bucket.aws.s3, bucket.name, key, error):
                 raise
         pages = bucket.aws.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket.name, Prefix=f"{key}/")
         found = [(item.get("Key", ""), item.get("Size", 0)) for page in pages for item in page.get("Contents", [])]

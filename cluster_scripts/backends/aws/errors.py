@@ -6,6 +6,7 @@ may hold what a job's environment holds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -88,6 +89,11 @@ UNAVAILABLE = frozenset(
     }
 )
 
+# "User: ARN is not authorized to perform: ACTION on resource: ARN because ...", in the answers of nearly all services
+_REFUSED_ACTION = re.compile(r"is not authorized to perform: (\S+)")
+# S3 answers HEAD without a body, so without an action: these need the same as GET. Source: S3's API reference
+_HEAD_ACTIONS = {"HeadObject": "s3:GetObject", "HeadBucket": "s3:ListBucket"}
+
 NO_CREDENTIALS = (
     boto.NoCredentialsError,
     boto.PartialCredentialsError,
@@ -134,12 +140,20 @@ def _from_answer(error: boto.ClientError, doing: str) -> DureError:
     if code in CREDENTIALS:
         return Refused(f"{doing}: AWS does not accept the credentials ({said}); log in again or set AWS_PROFILE")
     if code in PERMISSION:
-        return Refused(f"{doing}: a permission is missing ({said}); ask for it, or use another AWS_PROFILE")
+        action = missing_action(error)
+        named = f"the permission {action}" if action else "a permission"
+        return Refused(f"{doing}: {named} is missing ({said}); ask for it, or use another AWS_PROFILE")
     if code in CAPACITY:
         return NoCapacity(f"{doing}: AWS has no such machine now ({said})")
     if code in UNAVAILABLE:
         return Unreachable(f"{doing}: AWS has trouble ({said}); try again in a few minutes")
     return OtherSide(f"{doing}: {said}")
+
+
+def missing_action(error: boto.ClientError) -> str:
+    """The action that AWS's refusal names (s3:GetObject); "" where it names none and none is known."""
+    found = _REFUSED_ACTION.search(_message_of(error))
+    return found[1].rstrip(",.") if found else _HEAD_ACTIONS.get(error.operation_name, "")
 
 
 def _message_of(error: boto.ClientError) -> str:

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from cluster_scripts.backends.aws.errors import code_of, translating
 from cluster_scripts.backends.aws.session import Aws
-from cluster_scripts.jobs.errors import InvalidArgument, NoSuchCluster, RequestError, UnexpectedAnswer
+from cluster_scripts.jobs.errors import InvalidArgument, NoSuchCluster, Refused, RequestError, UnexpectedAnswer
 from infra.config import changes
 from infra.config.facts import Facts, FactsError, parameter_name
 
@@ -58,7 +58,7 @@ def deployed_cluster_file(aws: Aws, name: str) -> str | None:
 def cluster_names(aws: Aws) -> list[str]:
     """Names of the clusters deployed in the region, sorted."""
     names: set[str] = set()
-    with translating(f"looking for clusters in {aws.region}"):
+    with translating(f"no cluster is named (--cluster NAME or DURE_CLUSTER); looking for those in {aws.region}"):
         pages = aws.ssm.get_paginator("get_parameters_by_path").paginate(Path=ROOT, Recursive=True)
         for page in pages:
             for parameter in page["Parameters"]:
@@ -81,6 +81,9 @@ def only_cluster(aws: Aws) -> str:
 
 
 def _no_cluster(aws: Aws, name: str) -> str:
-    there = cluster_names(aws)
-    listed = f"it has {', '.join(there)}" if there else "it has none"
+    try:
+        there = cluster_names(aws)
+        listed = f"it has {', '.join(there)}" if there else "it has none"
+    except Refused:
+        listed = "which ones it has you may not see"
     return f"no cluster {name!r} is deployed in {aws.region} ({listed}); give --cluster or --region"

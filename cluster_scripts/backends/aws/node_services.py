@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 
 from cluster_scripts.backends.aws.errors import code_of, translated, translating
 from cluster_scripts.backends.aws.machines import instances
+from cluster_scripts.backends.aws.objects import is_absent
 from cluster_scripts.backends.aws.session import CONFIG, Aws, open_session
 from cluster_scripts.jobs.errors import InvalidCode, NoCapacity, NoSuchCluster
 
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.literals import InstanceTypeType
     from mypy_boto3_ec2.type_defs import InstanceTypeDef, TagTypeDef
 
-# S3 answers 403 for a missing object to a role that may not list the bucket, and ours may not.
-_MISSING = frozenset({"NoSuchKey", "404", "NotFound", "AccessDenied", "403"})
 # Not in that zone, not with that market, or its subnet is full: another zone may have it. Source: EC2's error codes.
 _NOT_HERE = frozenset({"Unsupported", "UnsupportedOperation", "InsufficientFreeAddressesInSubnet"})
+# The volume is (still) attached, or the instance is not known as running yet. Source: EC2's error codes.
+_NOT_NOW = frozenset({"VolumeInUse", "IncorrectState", "IncorrectInstanceState", "InvalidInstanceID.NotFound"})
 _LIVE = ["pending", "running"]
 # EC2's own limits for one call
 DESCRIBE_BATCH = 500
@@ -103,12 +104,12 @@ class NodeServices:
             return self.aws.secrets.get_secret_value(SecretId=arn)["SecretString"]
 
     def object(self, bucket: str, key: str) -> bytes | None:
-        """A small object; None when it isn't there, or (S3 does not tell the two apart) not for us."""
+        """A small object; None when it isn't there. Refused, with the action, when it is not for us."""
         doing = f"reading s3://{bucket}/{key}"
         try:
             return self.aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         except ClientError as error:
-            if code_of(error) in _MISSING:
+            if is_absent(self.aws.s3, bucket, key, error):
                 return None
             raise translated(error, doing) from error
 
@@ -118,7 +119,7 @@ class NodeServices:
         try:
             answer = self.aws.s3.get_object(Bucket=bucket, Key=key)
         except ClientError as error:
-            if code_of(error) in _MISSING:
+            if is_absent(self.aws.s3, bucket, key, error):
                 return False
             raise translated(error, doing) from error
         if answer["ContentLength"] > limit:
@@ -180,6 +181,16 @@ class NodeServices:
                 raise translated(error, f"ending {', '.join(batch)}") from error
             # EC2 ends none of them when it does not know one
             return [] if len(batch) == 1 else [id for each in batch for id in self._terminate([each])]
+
+    def attach_volume(self, volume_id: str, *, instance_id: str, device: str) -> bool:
+        """Attach a volume to an instance; False when EC2 can't do it now: it is attached, here or elsewhere."""
+        try:
+            self.aws.ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device=device)
+        except ClientError as error:
+            if code_of(error) in _NOT_NOW:
+                return False
+            raise translated(error, f"attaching {volume_id} to {instance_id}") from error
+        return True
 
     def _described(self, filters: list[Any]) -> list[Instance]:
         with translating("listing the cluster's machines"):

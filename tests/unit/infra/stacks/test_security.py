@@ -12,6 +12,7 @@ from tests.unit.infra.conftest import Templates
 
 # The only actions that may have "*" as their resource: they know no resources, or the key policy's own key is meant
 STAR_ALLOWED = {
+    "cloudwatch:GetMetricData",
     "cloudwatch:PutMetricData",
     "ec2:DescribeInstances",
     "ec2messages:AcknowledgeMessage",
@@ -20,6 +21,7 @@ STAR_ALLOWED = {
     "ec2messages:GetEndpoint",
     "ec2messages:GetMessages",
     "ec2messages:SendReply",
+    "ssm:GetCommandInvocation",
     "ssm:UpdateInstanceInformation",
     "ssmmessages:CreateControlChannel",
     "ssmmessages:CreateDataChannel",
@@ -39,6 +41,8 @@ def role_statements(templates: Templates) -> Iterator[dict[str, Any]]:
     for _, role in resources(templates, "AWS::IAM::Role"):
         for policy in role["Policies"]:
             yield from policy["PolicyDocument"]["Statement"]
+    for _, policy in resources(templates, "AWS::IAM::ManagedPolicy"):
+        yield from policy["PolicyDocument"]["Statement"]
 
 
 def listed(value: Any) -> list[Any]:
@@ -136,6 +140,9 @@ def test_volumes_are_encrypted_under_the_clusters_key(every: Templates) -> None:
             assert mapping["Ebs"]["Encrypted"] is True
             assert mapping["Ebs"]["VolumeType"] == "gp3"
             assert "Fn::ImportValue" in mapping["Ebs"]["KmsKeyId"]
+    ((_, state),) = resources(every, "AWS::EC2::Volume")
+    assert (state["Encrypted"], state["VolumeType"]) == (True, "gp3")
+    assert "Fn::ImportValue" in state["KmsKeyId"]
     for _, group in resources(every, "AWS::Logs::LogGroup"):
         assert group["KmsKeyId"] and group["RetentionInDays"]
     for _, secret in resources(every, "AWS::SecretsManager::Secret"):
@@ -194,9 +201,25 @@ def test_nodes_change_nothing_in_ec2(every: Templates) -> None:
         "logs:CreateLogStream",
         "logs:PutLogEvents",
         "s3:GetObject",
+        "s3:ListBucket",
         "secretsmanager:GetSecretValue",
         "ssm:GetParameter",
     }
+
+
+def test_people_ask_the_head_only_and_watchers_change_nothing(every: Templates) -> None:
+    found = {policy["ManagedPolicyName"]: policy for _, policy in resources(every, "AWS::IAM::ManagedPolicy")}
+    (submit,) = [policy for name, policy in found.items() if name.endswith("-submit")]
+    (watch,) = [policy for name, policy in found.items() if name.endswith("-watch")]
+    for policy in (submit, watch):
+        statements = {statement["Sid"]: statement for statement in policy["PolicyDocument"]["Statement"]}
+        tags = statements["AskTheHead"]["Condition"]["StringEquals"]
+        assert set(tags) == {"ssm:resourceTag/dure:cluster", "ssm:resourceTag/dure:role"}
+        assert tags["ssm:resourceTag/dure:role"] == "head"
+    asked = json.dumps([s for s in watch["PolicyDocument"]["Statement"] if s["Sid"] == "Ask"])
+    assert "-watch" in asked and asked.count("document/") == 1
+    actions = {action for s in watch["PolicyDocument"]["Statement"] for action in listed(s["Action"])}
+    assert not [action for action in actions if "Put" in action or "Create" in action or "Delete" in action]
 
 
 def test_the_head_launches_from_our_templates_and_ends_our_nodes_only(every: Templates) -> None:
@@ -212,6 +235,21 @@ def test_the_head_launches_from_our_templates_and_ends_our_nodes_only(every: Tem
     assert statements["GiveNodesTheirRole"]["Condition"]["StringEquals"] == {"iam:PassedToService": "ec2.amazonaws.com"}
     assert "*" not in json.dumps(statements["GiveNodesTheirRole"]["Resource"])
     assert statements["TagNodes"]["Condition"]["StringEquals"] == {"ec2:CreateAction": "RunInstances"}
+
+
+def test_the_head_attaches_its_own_volume_to_a_head_and_nothing_else(every: Templates) -> None:
+    statements = {statement["Sid"]: statement for statement in role_statements(every) if "Sid" in statement}
+    attach = statements["AttachState"]
+    assert attach["Action"] == "ec2:AttachVolume"
+    (cluster,) = {statements["LaunchNodes"]["Condition"]["StringEquals"]["aws:RequestTag/dure:cluster"]}
+    tagged = {"aws:ResourceTag/dure:cluster": cluster, "aws:ResourceTag/dure:role": "head"}
+    assert attach["Condition"] == {"StringEquals": tagged}
+    volume, instances = attach["Resource"]
+    assert f"dure-{cluster}-storage-state-volume" in json.dumps(volume) and "volume/*" not in json.dumps(volume)
+    assert json.dumps(instances).endswith(':instance/*"]]}')
+    ((_, made),) = resources(every, "AWS::EC2::Volume")
+    tags = {tag["Key"]: tag["Value"] for tag in made["Tags"]}
+    assert (tags["dure:cluster"], tags["dure:role"]) == (cluster, "head")
 
 
 def test_the_key_is_used_by_the_two_services_and_the_account(every: Templates) -> None:

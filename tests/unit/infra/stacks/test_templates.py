@@ -65,6 +65,7 @@ def test_facts_say_what_the_file_says(path: Path, templates: Callable[[Path], Te
     assert parameter["Tier"] == "Intelligent-Tiering"
     assert (facts.name, facts.region) == (cluster.name, cluster.region)
     assert (facts.head.private_ip, facts.head.host_name) == ("10.42.0.10", "ip-10-42-0-10")
+    assert facts.head.state_volume
     assert [queue.name for queue in facts.queues] == [queue.name for queue in cluster.queues]
     for queue, wanted in zip(facts.queues, cluster.queues, strict=True):
         assert (queue.max, queue.min, queue.market) == (wanted.max, wanted.min, wanted.market)
@@ -111,13 +112,24 @@ def test_machines_boot_by_one_command_and_know_themselves_by_tags(local: Templat
 
 
 def test_commands_never_enter_a_script(local: Templates) -> None:
-    content = only(local["cluster"], "AWS::SSM::Document")["Properties"]["Content"]
-    assert {name: each["interpolationType"] for name, each in content["parameters"].items()} == {
-        "Verb": "ENV_VAR",
-        "Argument": "ENV_VAR",
+    documents = {each["Properties"]["Name"]: each["Properties"]["Content"] for each in all_of(local["cluster"])}
+    for content in documents.values():
+        assert {name: each["interpolationType"] for name, each in content["parameters"].items()} == {
+            "Verb": "ENV_VAR",
+            "Argument": "ENV_VAR",
+        }
+        assert "{{" not in json.dumps(content)
+        assert content["mainSteps"][0]["inputs"]["runCommand"] == ["exec /opt/dure/bin/dure-node serve"]
+    verbs = {name: content["parameters"]["Verb"]["allowedValues"] for name, content in documents.items()}
+    assert verbs == {
+        "Dure-local": ["submit", "cancel", "jobs", "show", "nodes"],
+        "Dure-local-watch": ["jobs", "show", "nodes"],
     }
-    assert "{{" not in json.dumps(content)
-    assert content["mainSteps"][0]["inputs"]["runCommand"] == ["exec /opt/dure/bin/dure-node serve"]
+
+
+def all_of(template: dict[str, Any]) -> list[dict[str, Any]]:
+    """The SSM documents of a template."""
+    return [each for each in template["Resources"].values() if each["Type"] == "AWS::SSM::Document"]
 
 
 def test_subnets_are_placed_by_zone_id(local: Templates) -> None:
@@ -208,6 +220,19 @@ def test_a_head_is_replaced_by_a_deployment_without_it(local: Templates, tmp_pat
     # No other stack holds on to the head by an export
     others = json.dumps([local[stack] for stack in ("network", "storage", "monitoring")])
     assert not [name for name in gone if name in others]
+
+
+@pytest.mark.parametrize("path", CLUSTER_FILES, ids=lambda path: str(path.stem))
+def test_the_heads_state_has_a_volume_in_its_zone(path: Path, templates: Callable[[Path], Templates]) -> None:
+    cluster = load_cluster(path)
+    volume = only(templates(path)["storage"], "AWS::EC2::Volume")
+    assert volume["Properties"]["AvailabilityZoneId"] == cluster.home_zone
+    assert volume["Properties"]["Size"] == cluster.head.state_volume_gib
+    policy = "Retain" if cluster.storage.on_down == "keep" else "Delete"
+    assert (volume["DeletionPolicy"], volume["UpdateReplacePolicy"]) == (policy, policy)
+    # An attachment of CloudFormation's would wait for ever: the head has the volume mounted when it is to let go
+    kinds = {each["Type"] for stack in templates(path).values() for each in stack["Resources"].values()}
+    assert "AWS::EC2::VolumeAttachment" not in kinds
 
 
 def test_user_data_is_small_enough() -> None:

@@ -106,6 +106,20 @@ def _create_managed(context: Context, properties: Properties) -> Made:
     return Made(policy["Arn"], {"PolicyArn": policy["Arn"]})
 
 
+def _update_managed(context: Context, made: Made, old: Properties, new: Properties) -> Made:
+    iam, arn = context.client("iam"), made.physical_id
+    before, after = set(_holders(old)), set(_holders(new))
+    for role in sorted(before - after):
+        iam.detach_role_policy(RoleName=role, PolicyArn=arn)
+    if new["PolicyDocument"] != old["PolicyDocument"]:
+        earlier = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(new["PolicyDocument"]), SetAsDefault=True)
+        iam.delete_policy_version(PolicyArn=arn, VersionId=earlier)
+    for role in sorted(after - before):
+        iam.attach_role_policy(RoleName=role, PolicyArn=arn)
+    return made
+
+
 def _delete_managed(context: Context, made: Made, properties: Properties) -> None:
     iam = context.client("iam")
     for role in _holders(properties):
@@ -153,6 +167,7 @@ def register(registry: Registry) -> None:
         "ManagedPolicyName PolicyDocument Path Description Roles Users Groups",
         create=_create_managed,
         delete=_delete_managed,
+        update=_update_managed,
     )
     registry.add(
         "AWS::IAM::InstanceProfile", "InstanceProfileName Path Roles", create=_create_profile, delete=_delete_profile

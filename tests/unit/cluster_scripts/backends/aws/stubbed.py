@@ -102,7 +102,7 @@ class Stubs:
         parameters = {"Verb": [verb], **({"Argument": [argument]} if argument else {})}
         expected = {
             "InstanceIds": [HEAD],
-            "DocumentName": "Dure-kogpt2",
+            "DocumentName": FACTS.document_for(verb),
             "Parameters": parameters,
             "TimeoutSeconds": 30,
             "Comment": f"dure {verb}",

@@ -49,7 +49,7 @@ def waited() -> Waited:
 def ask(stubs: Stubs, waited: Waited, verb: str = "nodes", argument: str = "", stored: str = "{}") -> dict[str, object]:
     asking = Asking(
         aws=stubs.aws,
-        document=FACTS.document,
+        document=FACTS.document_for(verb),
         instance_id=HEAD,
         fetch=lambda key: stored,
         clock=Clock(now=waited.now, sleep=waited.sleep),

@@ -122,6 +122,18 @@ def ended(*ids: str) -> dict[str, Any]:
     return {"TerminatingInstances": [{"InstanceId": id} for id in ids]}
 
 
+def test_attach_volume(services: NodeServices, ec2: Stubber) -> None:
+    wanted = {"VolumeId": "vol-1", "InstanceId": "i-1", "Device": "/dev/sdf"}
+    ec2.add_response("attach_volume", {"State": "attaching"}, wanted)
+    assert services.attach_volume("vol-1", instance_id="i-1", device="/dev/sdf")
+    for code in ("VolumeInUse", "IncorrectState", "InvalidInstanceID.NotFound"):
+        ec2.add_client_error("attach_volume", code, "not now")
+        assert not services.attach_volume("vol-1", instance_id="i-1", device="/dev/sdf")
+    ec2.add_client_error("attach_volume", "InvalidVolume.ZoneMismatch", "elsewhere")
+    with pytest.raises(OtherSide, match="attaching vol-1 to i-1: AttachVolume said InvalidVolume.ZoneMismatch"):
+        services.attach_volume("vol-1", instance_id="i-1", device="/dev/sdf")
+
+
 def test_terminate(services: NodeServices, ec2: Stubber) -> None:
     ec2.add_response("terminate_instances", ended("i-1", "i-2"), {"InstanceIds": ["i-1", "i-2"]})
     assert services.terminate(["i-2", "i-1", "i-2"]) == ["i-1", "i-2"]
@@ -161,11 +173,10 @@ def test_objects(services: NodeServices, tmp_path: Path) -> None:
     with Stubber(services.aws.s3) as s3:
         s3.add_response("get_object", body(b"{}"), {"Bucket": "b", "Key": "k"})
         assert services.object("b", "k") == b"{}"
-        for code, status in (("NoSuchKey", 404), ("AccessDenied", 403)):
-            s3.add_client_error("get_object", code, http_status_code=status)
-            assert services.object("b", "k") is None
-            s3.add_client_error("get_object", code, http_status_code=status)
-            assert not services.download("b", "k", to=tmp_path / "file", limit=10)
+        s3.add_client_error("get_object", "NoSuchKey", http_status_code=404)
+        assert services.object("b", "k") is None
+        s3.add_client_error("get_object", "NoSuchKey", http_status_code=404)
+        assert not services.download("b", "k", to=tmp_path / "file", limit=10)
         s3.add_response("get_object", body(b"0123456789"))
         assert services.download("b", "k", to=tmp_path / "file", limit=10)
         assert (tmp_path / "file").read_bytes() == b"0123456789"
@@ -174,3 +185,20 @@ def test_objects(services: NodeServices, tmp_path: Path) -> None:
             services.download("b", "k", to=tmp_path / "other", limit=9)
         s3.add_response("put_object", {}, {"Bucket": "b", "Key": "k", "Body": b"x", "ContentType": "application/json"})
         services.put_object("b", "k", b"x")
+
+
+def test_an_object_that_is_refused_is_missing_only_if_the_listing_says_so(services: NodeServices) -> None:
+    said = "User: me is not authorized to perform: s3:GetObject on resource: x because no policy allows it"
+    listing = {"Bucket": "b", "Prefix": "k", "MaxKeys": 1}
+    with Stubber(services.aws.s3) as s3:
+        s3.add_client_error("get_object", "AccessDenied", said, http_status_code=403)
+        s3.add_response("list_objects_v2", {"Contents": [{"Key": "k2"}]}, listing)
+        assert services.object("b", "k") is None
+        s3.add_client_error("get_object", "AccessDenied", said, http_status_code=403)
+        s3.add_response("list_objects_v2", {"Contents": [{"Key": "k"}]}, listing)
+        with pytest.raises(Refused, match="the permission s3:GetObject is missing"):
+            services.object("b", "k")
+        s3.add_client_error("get_object", "AccessDenied", said, http_status_code=403)
+        s3.add_client_error("list_objects_v2", "AccessDenied", http_status_code=403)
+        with pytest.raises(Refused, match="the permission s3:GetObject is missing"):
+            services.object("b", "k")
