@@ -17,7 +17,8 @@ _LOCAL: tuple[tuple[str, int, str], ...] = (
     ("/etc/munge", 0o700, "munge"),
     ("/var/log/dure", 0o755, "root"),
     ("/var/log/slurm", 0o755, "slurm"),
-    ("/var/spool/slurmctld", 0o700, "slurm"),
+    ("/var/lib/dure", 0o755, "root"),
+    ("/var/lib/dure/slurm", 0o700, "slurm"),
     ("/var/spool/slurmd", 0o755, "root"),
 )
 #: Folders on the shared file system, made by the head. What holds code is root's: no job can change another's.

@@ -1,6 +1,6 @@
 """A machine becomes a part of its cluster: `dure-node boot`, from the user data of its launch template.
 
-    identity, facts, firewall, user, folders, file system, munge, Slurm, agent
+    identity, facts, firewall, user, (head: state volume,) folders, file system, munge, Slurm, agent
 
 Each step is logged with its time to /var/log/dure/boot.log. The first that fails ends the boot: such a machine joins
 no cluster. A second run changes nothing that is right already.
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cluster_scripts.jobs.errors import DureError, NoSuchCluster, StepFailed, Unreachable
-from cluster_scripts.node import accounts, firewall, launches, lustre, scratch
+from cluster_scripts.node import accounts, firewall, launches, lustre, state_volume, scratch
 from cluster_scripts.node.identity import FILE, HEAD, Identity
 from cluster_scripts.node.slurm import Slurm
 from cluster_scripts.node.steps import StepLog
@@ -50,6 +50,8 @@ class Services(Protocol):
 
     def object(self, bucket: str, key: str) -> bytes | None: ...
 
+    def attach_volume(self, volume_id: str, *, instance_id: str, device: str) -> bool: ...
+
 
 @dataclass(frozen=True)
 class Boot:
@@ -78,6 +80,9 @@ class Boot:
             accounts.make_job_user(self.system)
         with self.log.step("firewall"):
             self._close_metadata()
+        if self.identity.role == HEAD and facts.head.state_volume:
+            with self.log.step("state volume"):
+                self._mount_state(facts.head.state_volume)
         with self.log.step("folders"):
             accounts.make_local_folders(self.system)
             self.system.write(FACTS_FILE, facts.to_json() + "\n")
@@ -151,6 +156,11 @@ class Boot:
         """Before anything of a user can run here."""
         slurm = [account("slurm").pw_uid] if self.identity.role == HEAD else []
         firewall.close(self.system, slurm)
+
+    def _mount_state(self, volume_id: str) -> None:
+        state_volume.mount(
+            self.system, self.services, volume_id=volume_id, instance_id=self.identity.instance_id
+        )
 
     def _munge(self, facts: Facts) -> None:
         key = self.services.secret(facts.munge_secret).encode()

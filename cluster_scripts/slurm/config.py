@@ -27,7 +27,7 @@ VARIES: Mapping[str, str] = {
 #: Slurm gets this share of a machine's memory: the kernel and the firmware keep some of what the catalog says.
 MEMORY_SHARE = 0.95
 
-_STATE = "/var/spool/slurmctld"
+_STATE = "/var/lib/dure/slurm"  # on the head's own volume, which outlives it
 _BIN = "/opt/dure/bin/dure-node"
 
 # Why each is set, where it isn't plain. The order is that of the file.
@@ -74,7 +74,7 @@ _FIXED: tuple[tuple[str, str, str], ...] = (
     ("EnforcePartLimits", "ALL", "a job that can never run is refused when it is submitted"),
     ("AccountingStorageType", "accounting_storage/none", ""),
     ("JobCompType", "jobcomp/filetxt", "ended jobs, for sacct -c"),
-    ("JobCompLoc", "/var/log/slurm/jobcomp.txt", ""),
+    ("JobCompLoc", f"{_STATE}/jobcomp.txt", ""),
     ("MinJobAge", "604800", "ended jobs are shown for a week"),
     ("MaxJobCount", "50000", "room for them"),
     (

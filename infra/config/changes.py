@@ -76,9 +76,11 @@ _TABLE: tuple[tuple[str, Effect, str], ...] = (
     (r"network\..*", Effect.ANOTHER_CLUSTER, "a network can't be exchanged under its machines and file system"),
     (r"head\.instance_type", Effect.RESTARTS_HEAD, "the head is stopped and started; jobs go on"),
     (r"head\.zone", Effect.REPLACES_DATA, "head and file system move to another zone"),
-    (r"head\..*", Effect.REPLACES_HEAD, "the head is launched anew; Slurm forgets its queue"),
+    (r"head\.state_volume_gib\.raised", Effect.NONE, "the volume grows; its file system when the head next boots"),
+    (r"head\.state_volume_gib\.lowered", Effect.REPLACES_DATA, "a volume can't shrink: Slurm's queue is lost"),
+    (r"head\..*", Effect.REPLACES_HEAD, "the head is launched anew; its volume keeps Slurm's queue"),
     (r"image\.nvidia_driver", Effect.NONE, "only the rules read it"),
-    (r"image\..*", Effect.REPLACES_HEAD, "head and nodes boot the new image; Slurm forgets its queue"),
+    (r"image\..*", Effect.REPLACES_HEAD, "head and nodes boot the new image; the head's volume keeps Slurm's queue"),
     (r"queues\.\w+\.added", Effect.NONE, "a queue more"),
     (r"queues\.\w+\.removed", Effect.DRAINS, "its jobs end first; its nodes are given back"),
     (r"queues\.\w+\.max\.lowered", Effect.DRAINS, "nodes above the new maximum finish their jobs first"),
@@ -161,7 +163,7 @@ def _fields(prefix: str, before: dict[str, Any], after: dict[str, Any]) -> Itera
 
 def _direction(key: str, before: Any, after: Any) -> str:
     """For sizes, it matters which way they change."""
-    if key in ("max", "capacity_gib"):
+    if key in ("max", "capacity_gib", "state_volume_gib"):
         return ".raised" if after > before else ".lowered"
     return ""
 

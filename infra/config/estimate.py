@@ -57,8 +57,8 @@ def costs(cluster: ClusterFile) -> tuple[Cost, ...]:
     lines = [Cost(f"head, {cluster.head.instance_type}", head, head)]
     for queue in cluster.queues:
         lines.append(_queue(queue, region=cluster.region))
-    volume = cluster.head.root_volume_gib * gp3
-    lines.append(Cost("head's volume", volume, volume))
+    volumes = (cluster.head.root_volume_gib + cluster.head.state_volume_gib) * gp3
+    lines.append(Cost("head's volumes", volumes, volumes))
     lines.append(_file_system(cluster))
     if cluster.network.vpc_id is None:
         endpoints = ENDPOINTS * len(cluster.zones) * service_price("interface_endpoint_hour")

@@ -63,6 +63,12 @@ class Head(Section):
         default=None, description="Zone of the head and the file system; the first of `zones` if absent."
     )
     root_volume_gib: int = Field(default=100, ge=20, le=16384, description="Size of its root volume.")
+    state_volume_gib: int = Field(
+        default=10,
+        ge=1,
+        le=16384,
+        description="Size of the volume that keeps Slurm's queue when the head is replaced; it can only grow.",
+    )
 
 
 class Queue(Section):

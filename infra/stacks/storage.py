@@ -1,4 +1,4 @@
-"""What a cluster keeps: its bucket, and the file system whose folders follow it."""
+"""What a cluster keeps: its bucket, the file system whose folders follow it, and the head's state."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from constructs import Construct
 from infra.config.schema import ClusterFile
 from infra.constructs.bucket import DataBucket
 from infra.constructs.lustre import Lustre
+from infra.constructs.state_volume import StateVolume
 from infra.stacks.network import NetworkStack
 
 
@@ -36,6 +37,18 @@ class StorageStack(cdk.Stack):
             key_arn=network.key_arn,
             bucket_name=self.bucket.bucket_name,
         )
+        keep = cluster.storage.on_down == "keep"
+        state = StateVolume(
+            self,
+            "State",
+            cluster=cluster.name,
+            zone_id=cluster.home_zone,
+            size_gib=cluster.head.state_volume_gib,
+            key_arn=network.key_arn,
+            keep=keep,
+        )
+        self.state_volume_export = f"{self.stack_name}-state-volume"
+        cdk.CfnOutput(self, "StateVolume", value=state.volume_id, export_name=self.state_volume_export)
         # FSx checks that it can reach the bucket, whose policy must stand by then
         if self.bucket.policy is not None:
             self.lustre.node.add_dependency(self.bucket.policy)

@@ -21,7 +21,7 @@ JOB_LOGS = (".dure", "logs")
 JOB_METRICS = (".dure", "metrics")
 JOB_LOG_NAMES = re.compile(r"[0-9]+(_[0-9]+)?\.log")
 MACHINE_LOG_NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.log")
-ENDED_JOBS = Path("/var/log/slurm/jobcomp.txt")
+ENDED_JOBS = Path("/var/lib/dure/slurm/jobcomp.txt")
 MACHINE_LOGS = (Path("/var/log/dure"), Path("/var/log/slurm"))
 
 

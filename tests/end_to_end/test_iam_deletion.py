@@ -85,6 +85,11 @@ services.launch(
 """
 END = "services.terminate([each.id for each in services.cluster_nodes(facts.name)])"
 SEE = "services.cluster_nodes(facts.name)"
+# It has the volume already, which EC2 says after it has asked whether the caller may
+ATTACH = """
+me = json.loads(Path("/etc/dure/identity.json").read_text())["instance_id"]
+services.attach_volume(facts.head.state_volume, instance_id=me, device="/dev/sdf")
+"""
 
 PROBES = {
     ("node", "ReadFacts", "ssm:GetParameter"): FACTS,
@@ -113,6 +118,7 @@ PROBES = {
     ("head", "EndNodes", "ec2:TerminateInstances"): END,
     ("head", "SeeNodes", "ec2:DescribeInstances"): SEE,
     ("head", "GiveNodesTheirRole", "iam:PassRole"): LAUNCH,
+    ("head", "AttachState", "ec2:AttachVolume"): ATTACH,
     ("head", "NodeVolumes", "kms:CreateGrant"): LAUNCH,
     ("head", "NodeVolumes", "kms:Decrypt"): LAUNCH,
     ("head", "NodeVolumes", "kms:DescribeKey"): LAUNCH,

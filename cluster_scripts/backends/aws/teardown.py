@@ -18,8 +18,8 @@ from cluster_scripts.backends.aws.machines import EXISTING, instances
 from cluster_scripts.backends.aws.session import Aws
 from cluster_scripts.jobs.errors import Unreachable
 
-BUCKET, FILE_SYSTEM = "AWS::S3::Bucket", "AWS::FSx::FileSystem"
-HOLD_DATA = (BUCKET, FILE_SYSTEM)
+BUCKET, FILE_SYSTEM, VOLUME = "AWS::S3::Bucket", "AWS::FSx::FileSystem", "AWS::EC2::Volume"
+HOLD_DATA = (BUCKET, FILE_SYSTEM, VOLUME)
 _BATCH = 1000  # DeleteObjects and TerminateInstances take at most that many at once
 
 
@@ -120,7 +120,7 @@ def stacks(aws: Aws, cluster: str) -> list[str]:
 
 
 def holdings(aws: Aws, cluster: str) -> list[Leftover]:
-    """The buckets and file systems of the cluster's stacks: what holds data. Raises an OtherSide."""
+    """The buckets, file systems and volumes of the cluster's stacks: what holds data. Raises an OtherSide."""
     found = []
     with translating(f"listing what the stacks of cluster {cluster!r} hold"):
         for stack in stacks(aws, cluster):
@@ -143,7 +143,7 @@ def audit(aws: Aws, cluster: str, held: list[Leftover]) -> list[Leftover]:
     with translating("looking for parameters of the cluster"):
         found = aws.ssm.get_parameters_by_path(Path=f"/dure/{cluster}", Recursive=True)["Parameters"]
     left += [Leftover("AWS::SSM::Parameter", p["Name"]) for p in found]
-    exists = {BUCKET: _bucket_exists, FILE_SYSTEM: _file_system_exists}
+    exists = {BUCKET: _bucket_exists, FILE_SYSTEM: _file_system_exists, VOLUME: _volume_exists}
     return left + [one for one in held if exists[one.kind](aws, one.name)]
 
 
@@ -154,6 +154,16 @@ def _bucket_exists(aws: Aws, bucket: str) -> bool:
         if code_of(error) in ("404", "NoSuchBucket", "NotFound"):
             return False
         raise translated(error, f"looking for s3://{bucket}") from error
+    return True
+
+
+def _volume_exists(aws: Aws, volume: str) -> bool:
+    try:
+        aws.ec2.describe_volumes(VolumeIds=[volume])
+    except ClientError as error:
+        if code_of(error) == "InvalidVolume.NotFound":
+            return False
+        raise translated(error, f"looking for volume {volume}") from error
     return True
 
 

@@ -82,8 +82,11 @@ def test_the_audit_names_what_is_left(aws: Aws, s3: Stubber, monkeypatch: pytest
     monkeypatch.setattr(teardown, "stacks", lambda *a: [])
     monkeypatch.setattr(teardown, "machines", lambda *a, **k: [])
     held = [teardown.Leftover(teardown.BUCKET, "b"), teardown.Leftover(teardown.FILE_SYSTEM, "fs-0123456789abcdef0")]
+    held += [teardown.Leftover(teardown.VOLUME, each) for each in ("vol-1", "vol-2")]
     s3.add_response("head_bucket", {}, {"Bucket": "b"})
-    with Stubber(aws.ssm) as ssm, Stubber(aws.fsx) as fsx:
+    with Stubber(aws.ssm) as ssm, Stubber(aws.fsx) as fsx, Stubber(aws.ec2) as ec2:
         ssm.add_response("get_parameters_by_path", {"Parameters": []}, {"Path": "/dure/local", "Recursive": True})
         fsx.add_client_error("describe_file_systems", "FileSystemNotFound")
-        assert teardown.audit(aws, "local", held) == [teardown.Leftover(teardown.BUCKET, "b")]
+        ec2.add_client_error("describe_volumes", "InvalidVolume.NotFound")
+        ec2.add_response("describe_volumes", {"Volumes": []}, {"VolumeIds": ["vol-2"]})
+        assert teardown.audit(aws, "local", held) == [held[0], held[3]]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cluster_scripts.jobs.errors import NoSuchCluster, Refused, StepFailed
-from cluster_scripts.node import boot, launches
+from cluster_scripts.node import boot, launches, state_volume
 from cluster_scripts.node.identity import Identity
 from cluster_scripts.node.system import Result, System
 from tests.unit.cluster_scripts.made import FACTS, Machine
@@ -43,6 +43,7 @@ class Services:
         default_factory=lambda: [launches.content("L1", queue="gpu", nodes={"i-1": "gpu-1", "i-2": "gpu-2"})]
     )
     asked: list[str] = field(default_factory=list)
+    disk: Path = Path("/nowhere")
 
     def parameter(self, name: str) -> str:
         self.asked.append(name)
@@ -54,6 +55,12 @@ class Services:
     def secret(self, arn: str) -> str:
         self.asked.append(arn)
         return self.key
+
+    def attach_volume(self, volume_id: str, *, instance_id: str, device: str) -> bool:
+        self.asked.append(f"{volume_id} to {instance_id} as {device}")
+        self.disk.parent.mkdir(parents=True, exist_ok=True)
+        self.disk.touch()
+        return True
 
     def object(self, bucket: str, key: str) -> bytes | None:
         self.asked.append(f"s3://{bucket}/{key}")
@@ -99,6 +106,19 @@ def test_a_head(machine: Machine) -> None:
     assert json.loads((machine.root / "etc/dure/identity.json").read_text())["node"] == "head"
     assert (machine.root / "etc/dure/facts.json").read_text() == FACTS.to_json() + "\n"
     assert "{ 0, 64030 }" in "".join(machine.inputs)
+
+
+def test_a_heads_state_volume_is_mounted_before_anything_is_written_there(machine: Machine) -> None:
+    machine.answers["blkid"] = Result(2, "", "")
+    facts = replace(FACTS, head=replace(FACTS.head, state_volume="vol-1"))
+    disk = machine.root / state_volume.device_of("vol-1").lstrip("/")
+    services = run(machine, HEAD, Services(facts=[facts.to_json()], disk=disk))
+    assert "vol-1 to i-head as /dev/sdf" in services.asked
+    steps = [json.loads(line)["step"] for line in machine.logged().splitlines()]
+    assert steps.index("state volume") < steps.index("folders") < steps.index("slurmctld")
+    assert "StateSaveLocation=/var/lib/dure/slurm\n" in (machine.root / "etc/slurm/slurm.conf").read_text()
+    assert (machine.root / "var/lib/dure/slurm").is_dir()
+    assert "vol-1" not in " ".join(run(machine, NODE, Services(facts=[facts.to_json()], disk=disk)).asked)
 
 
 def test_a_node_learns_its_name_and_has_no_configuration_of_its_own(machine: Machine) -> None:
