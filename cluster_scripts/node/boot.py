@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cluster_scripts.jobs.errors import DureError, NoSuchCluster, StepFailed, Unreachable
-from cluster_scripts.node import accounts, firewall, launches, lustre, state_volume, scratch
+from cluster_scripts.node import accounts, firewall, launches, lustre, scratch, state_volume
 from cluster_scripts.node.identity import FILE, HEAD, Identity
 from cluster_scripts.node.slurm import Slurm
 from cluster_scripts.node.steps import StepLog
@@ -158,9 +158,7 @@ class Boot:
         firewall.close(self.system, slurm)
 
     def _mount_state(self, volume_id: str) -> None:
-        state_volume.mount(
-            self.system, self.services, volume_id=volume_id, instance_id=self.identity.instance_id
-        )
+        state_volume.mount(self.system, self.services, volume_id=volume_id, instance_id=self.identity.instance_id)
 
     def _munge(self, facts: Facts) -> None:
         key = self.services.secret(facts.munge_secret).encode()

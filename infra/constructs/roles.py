@@ -43,7 +43,6 @@ class Scope:
     toolkit_key: str
     metrics_namespace: str
     state_volume_id: str
-    state_volume_id: str
 
 
 class MachineRole(Construct):
@@ -201,17 +200,6 @@ def _take_commands() -> list[iam.PolicyStatement]:
             ["*"],
         ),
     ]
-
-
-def _attach_state(stack: cdk.Stack, scope: Scope) -> iam.PolicyStatement:
-    """Attach the one volume that keeps the head's state, to heads of this cluster only."""
-
-    def arn(resource: str, name: str) -> str:
-        return stack.format_arn(service="ec2", resource=resource, resource_name=name)
-
-    ours = {"aws:ResourceTag/dure:cluster": scope.cluster, "aws:ResourceTag/dure:role": "head"}
-    on = [arn("volume", scope.state_volume_id), arn("instance", "*")]
-    return _allow("AttachState", ["ec2:AttachVolume"], on, StringEquals=ours)
 
 
 def _attach_state(stack: cdk.Stack, scope: Scope) -> iam.PolicyStatement:

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 _NOT_HERE = frozenset({"Unsupported", "UnsupportedOperation", "InsufficientFreeAddressesInSubnet"})
 # The volume is (still) attached, or the instance is not known as running yet. Source: EC2's error codes.
 _NOT_NOW = frozenset({"VolumeInUse", "IncorrectState", "IncorrectInstanceState", "InvalidInstanceID.NotFound"})
-# The volume is (still) attached, or the instance is not known as running yet. Source: EC2's error codes.
-_NOT_NOW = frozenset({"VolumeInUse", "IncorrectState", "IncorrectInstanceState", "InvalidInstanceID.NotFound"})
 _LIVE = ["pending", "running"]
 # EC2's own limits for one call
 DESCRIBE_BATCH = 500
@@ -183,16 +181,6 @@ class NodeServices:
                 raise translated(error, f"ending {', '.join(batch)}") from error
             # EC2 ends none of them when it does not know one
             return [] if len(batch) == 1 else [id for each in batch for id in self._terminate([each])]
-
-    def attach_volume(self, volume_id: str, *, instance_id: str, device: str) -> bool:
-        """Attach a volume to an instance; False when EC2 can't do it now: it is attached, here or elsewhere."""
-        try:
-            self.aws.ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device=device)
-        except ClientError as error:
-            if code_of(error) in _NOT_NOW:
-                return False
-            raise translated(error, f"attaching {volume_id} to {instance_id}") from error
-        return True
 
     def attach_volume(self, volume_id: str, *, instance_id: str, device: str) -> bool:
         """Attach a volume to an instance; False when EC2 can't do it now: it is attached, here or elsewhere."""

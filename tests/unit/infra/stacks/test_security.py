@@ -143,9 +143,6 @@ def test_volumes_are_encrypted_under_the_clusters_key(every: Templates) -> None:
     ((_, state),) = resources(every, "AWS::EC2::Volume")
     assert (state["Encrypted"], state["VolumeType"]) == (True, "gp3")
     assert "Fn::ImportValue" in state["KmsKeyId"]
-    ((_, state),) = resources(every, "AWS::EC2::Volume")
-    assert (state["Encrypted"], state["VolumeType"]) == (True, "gp3")
-    assert "Fn::ImportValue" in state["KmsKeyId"]
     for _, group in resources(every, "AWS::Logs::LogGroup"):
         assert group["KmsKeyId"] and group["RetentionInDays"]
     for _, secret in resources(every, "AWS::SecretsManager::Secret"):
@@ -238,21 +235,6 @@ def test_the_head_launches_from_our_templates_and_ends_our_nodes_only(every: Tem
     assert statements["GiveNodesTheirRole"]["Condition"]["StringEquals"] == {"iam:PassedToService": "ec2.amazonaws.com"}
     assert "*" not in json.dumps(statements["GiveNodesTheirRole"]["Resource"])
     assert statements["TagNodes"]["Condition"]["StringEquals"] == {"ec2:CreateAction": "RunInstances"}
-
-
-def test_the_head_attaches_its_own_volume_to_a_head_and_nothing_else(every: Templates) -> None:
-    statements = {statement["Sid"]: statement for statement in role_statements(every) if "Sid" in statement}
-    attach = statements["AttachState"]
-    assert attach["Action"] == "ec2:AttachVolume"
-    (cluster,) = {statements["LaunchNodes"]["Condition"]["StringEquals"]["aws:RequestTag/dure:cluster"]}
-    tagged = {"aws:ResourceTag/dure:cluster": cluster, "aws:ResourceTag/dure:role": "head"}
-    assert attach["Condition"] == {"StringEquals": tagged}
-    volume, instances = attach["Resource"]
-    assert f"dure-{cluster}-storage-state-volume" in json.dumps(volume) and "volume/*" not in json.dumps(volume)
-    assert json.dumps(instances).endswith(':instance/*"]]}')
-    ((_, made),) = resources(every, "AWS::EC2::Volume")
-    tags = {tag["Key"]: tag["Value"] for tag in made["Tags"]}
-    assert (tags["dure:cluster"], tags["dure:role"]) == (cluster, "head")
 
 
 def test_the_head_attaches_its_own_volume_to_a_head_and_nothing_else(every: Templates) -> None:

@@ -66,7 +66,6 @@ def test_facts_say_what_the_file_says(path: Path, templates: Callable[[Path], Te
     assert (facts.name, facts.region) == (cluster.name, cluster.region)
     assert (facts.head.private_ip, facts.head.host_name) == ("10.42.0.10", "ip-10-42-0-10")
     assert facts.head.state_volume
-    assert facts.head.state_volume
     assert [queue.name for queue in facts.queues] == [queue.name for queue in cluster.queues]
     for queue, wanted in zip(facts.queues, cluster.queues, strict=True):
         assert (queue.max, queue.min, queue.market) == (wanted.max, wanted.min, wanted.market)
@@ -221,19 +220,6 @@ def test_a_head_is_replaced_by_a_deployment_without_it(local: Templates, tmp_pat
     # No other stack holds on to the head by an export
     others = json.dumps([local[stack] for stack in ("network", "storage", "monitoring")])
     assert not [name for name in gone if name in others]
-
-
-@pytest.mark.parametrize("path", CLUSTER_FILES, ids=lambda path: str(path.stem))
-def test_the_heads_state_has_a_volume_in_its_zone(path: Path, templates: Callable[[Path], Templates]) -> None:
-    cluster = load_cluster(path)
-    volume = only(templates(path)["storage"], "AWS::EC2::Volume")
-    assert volume["Properties"]["AvailabilityZoneId"] == cluster.home_zone
-    assert volume["Properties"]["Size"] == cluster.head.state_volume_gib
-    policy = "Retain" if cluster.storage.on_down == "keep" else "Delete"
-    assert (volume["DeletionPolicy"], volume["UpdateReplacePolicy"]) == (policy, policy)
-    # An attachment of CloudFormation's would wait for ever: the head has the volume mounted when it is to let go
-    kinds = {each["Type"] for stack in templates(path).values() for each in stack["Resources"].values()}
-    assert "AWS::EC2::VolumeAttachment" not in kinds
 
 
 @pytest.mark.parametrize("path", CLUSTER_FILES, ids=lambda path: str(path.stem))

@@ -134,18 +134,6 @@ def test_attach_volume(services: NodeServices, ec2: Stubber) -> None:
         services.attach_volume("vol-1", instance_id="i-1", device="/dev/sdf")
 
 
-def test_attach_volume(services: NodeServices, ec2: Stubber) -> None:
-    wanted = {"VolumeId": "vol-1", "InstanceId": "i-1", "Device": "/dev/sdf"}
-    ec2.add_response("attach_volume", {"State": "attaching"}, wanted)
-    assert services.attach_volume("vol-1", instance_id="i-1", device="/dev/sdf")
-    for code in ("VolumeInUse", "IncorrectState", "InvalidInstanceID.NotFound"):
-        ec2.add_client_error("attach_volume", code, "not now")
-        assert not services.attach_volume("vol-1", instance_id="i-1", device="/dev/sdf")
-    ec2.add_client_error("attach_volume", "InvalidVolume.ZoneMismatch", "elsewhere")
-    with pytest.raises(OtherSide, match="attaching vol-1 to i-1: AttachVolume said InvalidVolume.ZoneMismatch"):
-        services.attach_volume("vol-1", instance_id="i-1", device="/dev/sdf")
-
-
 def test_terminate(services: NodeServices, ec2: Stubber) -> None:
     ec2.add_response("terminate_instances", ended("i-1", "i-2"), {"InstanceIds": ["i-1", "i-2"]})
     assert services.terminate(["i-2", "i-1", "i-2"]) == ["i-1", "i-2"]
