@@ -91,7 +91,7 @@ class Encoder:
             sealed = self._manifest.sealed
             self._number = len(sealed.shards) if sealed else 0
             self._generation = len(sealed.generations) if sealed else 0
-            unfrozen = self._number > (sealed.generations[-1] if sealed and sealed.generations else 0)
+            frozen = sealed.generations[-1] if sealed and sealed.generations else 0
             self._remove_leftovers()
             self._progress = sealed.progress if sealed else None
             self._quarantine = (self._settings.output / QUARANTINE).open("ab")
@@ -101,7 +101,8 @@ class Encoder:
                 pending = self._pending_sources()
                 if pending:
                     self._encode_all(self._tasks(pending))
-                self._close_shards(last=True, freeze=unfrozen)
+                # Also where the last shard was full, and so was closed, exactly at the end of the text
+                self._close_shards(last=True, freeze=self._number > frozen)
             except BaseException:
                 self._train.abandon()
                 self._held.abandon()

@@ -62,6 +62,13 @@ def test_ids_are_sentencepieces(tokenizer_folder: Path, tmp_path: Path) -> None:
     assert decoded_documents(tmp_path / "out") == expected
 
 
+def test_a_shard_that_is_full_at_the_very_end_is_in_the_generation(tokenizer_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("\n".join(korean_lines(500, seed=3)))
+    run(tmp_path / "t.txt", tokenizer_folder, tmp_path / "out", "--shard-tokens", "1024")
+    corpus = manifest.read(tmp_path / "out")
+    assert corpus.generations == (len(corpus.shards),)
+
+
 def test_workers_and_shard_sizes(text_folder: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
     run(text_folder, tokenizer_folder, tmp_path / "two", "--shard-tokens", "20000", "--held-out", "0.1")
     run(
