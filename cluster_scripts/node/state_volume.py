@@ -75,7 +75,7 @@ def _format(system: System, device: str) -> None:
     if looked.code != _NOTHING or kind:
         said = kind or looked.stderr.strip() or "nothing"
         raise StepFailed(
-            f"{device} holds no {FILE_SYSTEM} and is not empty either (blkid ended with {looked.code} and said: {said});"
-            " nothing was changed. Look at the volume by hand"
+            f"{device} holds no {FILE_SYSTEM} and is not empty either (blkid ended with {looked.code} and said: "
+            f"{said}); nothing was changed. Look at the volume by hand"
         )
     system.check([f"mkfs.{FILE_SYSTEM}", "-q", "-L", LABEL, device], timeout=FORMAT_SECONDS)

@@ -10,8 +10,8 @@ What it sends
   stream JOBID of the jobs' group); on every machine /var/log/dure/*.log and Slurm's logs (to stream INSTANCE_ID/FILE
   of the nodes' group).
 
-How a reader knows that a job's log is complete: slurmctld notes each end of a job in /var/lib/dure/slurm/jobcomp.txt. When
-the agent sees a new note and has sent everything, it sends one last event to the stream, {"dure":"end-of-log",
+How a reader knows that a job's log is complete: slurmctld notes each end of a job in /var/lib/dure/slurm/jobcomp.txt.
+When the agent sees a new note and has sent everything, it sends one last event to the stream, {"dure":"end-of-log",
 "bytes":N}. A job that is queued again goes on in the same stream and gets another such event at its next end.
 So it counts only while Slurm says that the job is over.
 

@@ -25,7 +25,8 @@ PLUGINS: tuple[Operations, ...] = (
     ec2.OPERATIONS,
     fsx.OPERATIONS,
     servicequotas.OPERATIONS,
-    ssm.OPERATIONS, telemetry.OPERATIONS,
+    ssm.OPERATIONS,
+    telemetry.OPERATIONS,
 )
 PREPARATIONS = {
     ("cloudwatch", "PutMetricData"): telemetry.check_metric_data,

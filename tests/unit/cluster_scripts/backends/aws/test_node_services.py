@@ -130,7 +130,7 @@ def test_attach_volume(services: NodeServices, ec2: Stubber) -> None:
         ec2.add_client_error("attach_volume", code, "not now")
         assert not services.attach_volume("vol-1", instance_id="i-1", device="/dev/sdf")
     ec2.add_client_error("attach_volume", "InvalidVolume.ZoneMismatch", "elsewhere")
-    with pytest.raises(OtherSide, match="attaching vol-1 to i-1: AttachVolume said InvalidVolume.ZoneMismatch"):
+    with pytest.raises(OtherSide, match=r"attaching vol-1 to i-1: AttachVolume said InvalidVolume\.ZoneMismatch"):
         services.attach_volume("vol-1", instance_id="i-1", device="/dev/sdf")
 
 
