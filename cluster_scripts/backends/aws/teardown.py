@@ -8,7 +8,7 @@ destroy the stacks, and then looks whether anything of the cluster is left.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from botocore.exceptions import ClientError
@@ -117,6 +117,22 @@ def stacks(aws: Aws, cluster: str) -> list[str]:
         return sorted(
             s["StackName"] for page in pages for s in page["Stacks"] if s["StackName"].startswith(f"dure-{cluster}-")
         )
+
+
+def protected(aws: Aws, cluster: str) -> list[str]:
+    """The cluster's stacks that CloudFormation refuses to delete (termination protection). Raises an OtherSide."""
+    names = set(stacks(aws, cluster))
+    with translating(f"asking which stacks of cluster {cluster!r} are protected"):
+        pages = aws.cloudformation.get_paginator("describe_stacks").paginate()
+        found = [each for page in pages for each in page["Stacks"] if each["StackName"] in names]
+    return sorted(each["StackName"] for each in found if each.get("EnableTerminationProtection"))
+
+
+def unprotect(aws: Aws, names: Sequence[str]) -> None:
+    """Takes the protection of these stacks back. Raises an OtherSide."""
+    with translating("taking the termination protection back"):
+        for name in names:
+            aws.cloudformation.update_termination_protection(StackName=name, EnableTerminationProtection=False)
 
 
 def holdings(aws: Aws, cluster: str) -> list[Leftover]:

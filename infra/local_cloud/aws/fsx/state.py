@@ -83,6 +83,7 @@ class FsxState:
         self.associations: dict[str, Association] = {}
         self.tasks: dict[str, dict[str, Any]] = {}
         self.tokens: dict[str, str] = {}
+        self.waiting: dict[str, tuple[float, float]] = {}  # file system id -> what its metric said last, and when
         self.watcher: threading.Thread | None = None
 
     def file_system(self, identity: str) -> FileSystem:

@@ -20,6 +20,7 @@ from pathlib import Path
 from botocore.exceptions import ClientError
 
 from infra.local_cloud.aws.cloud import Cloud
+from infra.local_cloud.aws.fsx import waiting
 from infra.local_cloud.aws.fsx.state import Association, FsxState, Seen
 
 SCAN_SECONDS = 1.0
@@ -231,10 +232,12 @@ def _watch(cloud: Cloud, region: str) -> None:
                 continue
             try:
                 export_changes(cloud, region, association, settled=True)
+                association.view.pop("FailureDetails", None)
             except Exception as error:  # the bucket may be gone, or be refused: said once a scan, tried again
                 if identity in state.associations:
                     association.view["FailureDetails"] = {"Message": f"{type(error).__name__}: {error}"}
                     cloud.record("export failed", association=identity, error=str(error))
+        waiting.publish(cloud, region)
 
 
 def objects_vanished(cloud: Cloud, region: str, bucket: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from infra.local_cloud.aws.errors import AwsError
-from infra.local_cloud.aws.fsx import rules, sync
+from infra.local_cloud.aws.fsx import rules, sync, waiting
 from infra.local_cloud.aws.fsx.state import FsxState
 from tests.unit.infra.local_cloud_aws.conftest import REGION, Api, until
 
@@ -208,3 +209,34 @@ def test_an_association_needs_its_file_system_and_its_bucket(api: Api) -> None:
     with pytest.raises(ClientError, match="The bucket bucket does not exist"):
         associate(api, identity)
     assert api.cloud.store(FsxState, REGION).associations == {}
+
+
+def test_a_change_that_waits_shows_in_the_metric_until_it_is_sent(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "SHOWN_SECONDS", 0.05)
+    monkeypatch.setattr(waiting, "EVERY_SECONDS", 0.2)
+    api.client("s3").create_bucket(Bucket="bucket")
+    identity, folder = available(api)
+    associate(api, identity, s3={"AutoExportPolicy": EVENTS})
+
+    def newest() -> float | None:
+        now = datetime.now(UTC)
+        points = api.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/FSx",
+            MetricName="AgeOfOldestQueuedMessage",
+            Dimensions=[{"Name": "FileSystemId", "Value": identity}, {"Name": "Publisher", "Value": "AutoExport"}],
+            StartTime=now - timedelta(seconds=600),
+            EndTime=now + timedelta(seconds=60),
+            Period=1,
+            Statistics=["Maximum"],
+        )["Datapoints"]
+        found = max(points, key=lambda point: point["Timestamp"], default=None)
+        return None if found is None else float(found["Maximum"])
+
+    until(lambda: newest() == 0.0)
+    with (folder / "data/open").open("w") as file:
+        file.write("x")
+        file.flush()
+        until(lambda: (newest() or 0.0) > 0.05)
+        assert keys(api) == []
+    until(lambda: keys(api) == ["data/open"])
+    until(lambda: newest() == 0.0)
