@@ -133,6 +133,10 @@ def _obey(machines: Any, state: Path, request: dict[str, Any]) -> Any:
             )
         case "set_file_system_available":
             machines.set_file_system_available(request["id"], request["available"])
+        case "add_volume" | "remove_volume":
+            getattr(machines, request["verb"])(request["id"])
+        case "attach_volume" | "detach_volume":
+            return getattr(machines, request["verb"])(instance(number), request["id"])
         case "describe":
             return machines.describe()
         case "held":
