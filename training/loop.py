@@ -101,7 +101,8 @@ class Pretraining:
         self.losses.hybridize(static_alloc=True, static_shape=True)
         self._backward = Backward(self.losses, self.parameters, micro=settings.micro_batch, context=context)
         self._make_optimizer()
-        self.parameters.set_weights(initial_weights(network, seed=settings.seed))  # master weights too
+        if self.loss_scale is not None:
+            self.parameters.set_weights(initial_weights(network, seed=settings.seed))  # not the rounded ones
         self.stream = BatchStream(
             settings.data,
             length=settings.model.sequence,
@@ -266,8 +267,9 @@ class Pretraining:
                 f"rolled back {len(self._rolled_back_to)} times without getting past step {number}; lower "
                 "--learning-rate, or look at the records that were named"
             )
+        left_out = {*self.stream.left_out, (here.epoch, here.batch)}  # some may be newer than the checkpoint
         self._load(step)
-        self.stream.leave_out([(here.epoch, here.batch)])
+        self.stream.leave_out(left_out)
         self._say(f"step {number}: rolled back to step {step}; batch {here.batch} of epoch {here.epoch} is left out")
 
     # -- steps
