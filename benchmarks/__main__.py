@@ -15,12 +15,14 @@ from pathlib import Path
 from benchmarks.support import ROOT
 
 OUT = ROOT / "out/bench"
-NOT_BENCHMARKS = {"__init__", "__main__", "support", "training_support"}
+NOT_BENCHMARKS = {"__init__", "__main__", "support", "training_support", "training_arms", "training_network"}
+LAST = {"training_ablation"}  # made of the others' results
 
 
 def names() -> list[str]:
-    """Every benchmark of this folder, sorted."""
-    return sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in NOT_BENCHMARKS)
+    """Every benchmark of this folder, sorted, those that gather the others' results behind them."""
+    found = (path.stem for path in Path(__file__).parent.glob("*.py"))
+    return sorted((name for name in found if name not in NOT_BENCHMARKS), key=lambda name: (name in LAST, name))
 
 
 def run(name: str) -> dict[str, object] | None:

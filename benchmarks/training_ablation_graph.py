@@ -1,0 +1,35 @@
+"""python -m benchmarks.training_ablation_graph: the network as one graph with static memory, as a graph, op by op.
+
+hybridize(static_alloc=True, static_shape=True), as the trainer does; hybridize(); and Gluon's imperative mode.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.support import result
+from benchmarks.training_arms import MODEL, build_operators, compare, options
+
+
+def main() -> int:
+    """Entry point."""
+    args = options(__doc__, runs=4, steps=8)
+    build_operators()
+    arms = {graph: {**MODEL, "steps": args.steps, "graph": graph} for graph in ("static", "hybrid", "imperative")}
+    table, same = compare(arms, runs=args.runs)
+    ratio = table["imperative"]["seconds"] / table["static"]["seconds"]
+    return result(
+        "training_ablation_graph",
+        ratio,
+        unit="x faster step, static graph over imperative",
+        goal=">= 0.95 (no slower beyond the noise), same losses",
+        holds=ratio >= 0.95 and same,
+        peers={name: row["seconds"] for name, row in table.items()},
+        runs=args.runs,
+        table=table,
+        losses_agree=same,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
