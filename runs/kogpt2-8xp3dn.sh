@@ -15,6 +15,7 @@ TEXT=${TEXT:-$DATA/text}
 QUEUE=${QUEUE:-gpu}
 NODES=${NODES:-8}
 STEPS=${STEPS:-70000}
+PRECISION=${PRECISION:-fp16}
 EXTRA=${EXTRA:-}
 
 # shellcheck disable=SC2086  # EXTRA is a list of options
@@ -28,10 +29,10 @@ submit --name "$NAME-tokenizer" --nodes 1 --tasks-per-node 1 $wait_for -- \
 submit --name "$NAME-encode" --nodes 1 --tasks-per-node 1 $wait_for -- \
     python -m training.encode --input "$TEXT" --tokenizer "$DATA/$NAME/tokenizer" --output "$DATA/$NAME/tokens" --held-out 0.001
 
-# 64 ranks x 8 records; warm-up and peak rate of GPT-2 base at half a million tokens a step
+# 64 ranks x 8 records; warm-up and peak rate of GPT-2 base at half a million tokens a step. 125 TFLOPS is a V100's peak in fp16
 submit --name "$NAME-pretrain" --nodes "$NODES" --tasks-per-node 8 -- \
     python -m training.launch -- \
     python -m training.pretrain --data "$DATA/$NAME/tokens" --tokenizer "$DATA/$NAME/tokenizer" \
     --output "$DATA/models/$NAME" --checkpoints "$DATA/$NAME/checkpoints" \
-    --preset kogpt2 --global-batch 512 --micro-batch 8 --steps "$STEPS" --warmup 2000 --learning-rate 6e-4 \
+    --preset kogpt2 --precision "$PRECISION" --global-batch 512 --micro-batch 8 --steps "$STEPS" --warmup 2000 --learning-rate 6e-4 \
     --evaluate-every 1000 --evaluate-tokens 1000000 --checkpoint-every 500 --keep 3 --log-every 20 --peak-tflops 125
