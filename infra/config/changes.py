@@ -77,7 +77,7 @@ _TABLE: tuple[tuple[str, Effect, str], ...] = (
     (r"head\.instance_type", Effect.RESTARTS_HEAD, "the head is stopped and started; jobs go on"),
     (r"head\.zone", Effect.REPLACES_DATA, "head and file system move to another zone"),
     (r"head\.state_volume_gib\.raised", Effect.NONE, "the volume grows; its file system when the head next boots"),
-    (r"head\.state_volume_gib\.lowered", Effect.REPLACES_DATA, "a volume can't shrink: Slurm's queue is lost"),
+    (r"head\.state_volume_gib\.lowered", Effect.ANOTHER_CLUSTER, "an EBS volume can't shrink"),
     (r"head\..*", Effect.REPLACES_HEAD, "the head is launched anew; its volume keeps Slurm's queue"),
     (r"image\.nvidia_driver", Effect.NONE, "only the rules read it"),
     (r"image\..*", Effect.REPLACES_HEAD, "head and nodes boot the new image; the head's volume keeps Slurm's queue"),

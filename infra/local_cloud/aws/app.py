@@ -13,7 +13,7 @@ from infra.local_cloud.aws import budgets, cloudformation, ec2, fsx, iam, pins, 
 from infra.local_cloud.aws.catalogue import STOCK
 from infra.local_cloud.aws.cloud import Cloud
 from infra.local_cloud.aws.cloudformation.api import OPERATIONS as CLOUDFORMATION
-from infra.local_cloud.aws.ec2 import consistency, instances, interfaces, network, table
+from infra.local_cloud.aws.ec2 import consistency, instances, interfaces, network, table, volumes
 from infra.local_cloud.aws.gateway import Gateway
 from infra.local_cloud.aws.operations import Operations
 from infra.local_cloud.machines.api import Machines
@@ -40,6 +40,7 @@ PREPARATIONS = {
     ("ec2", "DescribeInstanceAttribute"): instances.refresh_states,
     ("ec2", "CreateTags"): instances.refresh_states,
     ("ec2", "DeleteTags"): instances.refresh_states,
+    ("ec2", "ModifyVolume"): volumes.refuse_shrinking,
     ("ec2", "DeleteSubnet"): network.refuse_used_subnet,
     ("ec2", "DeleteSecurityGroup"): network.refuse_used_group,
     ("ec2", "DeleteVpc"): network.refuse_used_vpc,

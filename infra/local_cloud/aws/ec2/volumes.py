@@ -154,3 +154,10 @@ def delete_volume(cloud: Cloud, call: Call) -> Answer:
     ec2.tags.pop(volume.id, None)
     cloud.machines.remove_volume(volume.id)
     return {}
+
+
+def refuse_shrinking(cloud: Cloud, call: Call) -> None:
+    """Before ModifyVolume: a volume only grows."""
+    volume, size = _find(backend(call.region), call.params["VolumeId"]), call.params.get("Size")
+    if size is not None and int(size) < volume.size:
+        raise AwsError("InvalidParameterValue", "New size cannot be smaller than existing size")

@@ -109,3 +109,12 @@ def test_a_stack_makes_a_volume_and_its_policy_decides_whether_it_stays(api: Api
     assert found(api, kept)["Size"] == 20
     assert [api.destroy(name) for name in ("gone", "kept")] == ["DELETE_COMPLETE"] * 2
     assert [each["VolumeId"] for each in api.client("ec2").describe_volumes()["Volumes"]] == [kept]
+
+
+def test_a_stack_can_neither_shrink_nor_move_a_volume(api: Api) -> None:
+    properties = {"AvailabilityZoneId": "use1-az6", "Size": 10, "VolumeType": "gp3"}
+    api.deploy("one", {"Volume": {"Type": "AWS::EC2::Volume", "Properties": properties}})
+    for change, said in (({"Size": 5}, "smaller than existing"), ({"AvailabilityZoneId": "use1-az1"}, "not supported")):
+        changed = {"Volume": {"Type": "AWS::EC2::Volume", "Properties": {**properties, **change}}}
+        assert api.deploy("one", changed, update=True)["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+        assert any(said in reason for _, _, reason in api.events("one"))

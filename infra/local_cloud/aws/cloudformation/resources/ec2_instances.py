@@ -191,7 +191,10 @@ def _create_volume(context: Context, properties: Properties) -> Made:
 
 def _update_volume(context: Context, made: Made, old: Properties, new: Properties) -> Made:
     ec2 = context.client("ec2")
-    sizes = {key: new[key] for key in ("Size", "VolumeType") if new.get(key) != old.get(key) and key in new}
+    in_place = ("Size", "VolumeType", "Iops", "Throughput")
+    sizes = {key: new[key] for key in in_place if new.get(key) != old.get(key) and key in new}
+    if changed := {key for key in {*old, *new} if old.get(key) != new.get(key)} - {*in_place, "Tags"}:
+        raise AwsError("UnsupportedOperation", f"Updates of a volume's {', '.join(sorted(changed))} are not supported")
     if sizes:
         ec2.modify_volume(VolumeId=made.physical_id, **sizes)
     retag(context, made.physical_id, old, new)
