@@ -95,7 +95,7 @@ _TABLE: tuple[tuple[str, Effect, str], ...] = (
     (r"storage\.associations\.[^ ]+\.events", Effect.NONE, "the link stays"),
     (r"storage\.associations\.[^ ]+", Effect.NONE, "the link is cut (and made anew); both sides keep what they have"),
     (r"tags", Effect.NEXT_LAUNCH, "running nodes keep their tags"),
-    (r"(budget|monitoring|slurm|protect).*", Effect.NONE, "taken over while jobs run"),
+    (r"(budget|monitoring|slurm|protect|access).*", Effect.NONE, "taken over while jobs run"),
 )
 
 

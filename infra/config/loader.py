@@ -165,8 +165,30 @@ def _translate(document: Document, detail: Mapping[str, Any]) -> Problem:
     if "[key]" in detail["loc"]:
         found = f"the key {shown(path[-1])}"
         return document.problem(path, found=found, allowed=f"keys of {key_of(path[:-1])} as documented", rule="value")
+    if instead := _instead(path, detail["input"]):
+        return document.problem(
+            path, found=shown(detail["input"]), allowed=allowed_at(path), rule="not-here", fix=instead
+        )
     rule = "type" if detail["type"].endswith("_type") else "value"
     return document.problem(path, found=shown(detail["input"]), allowed=allowed_at(path), rule=rule)
+
+
+# What people ask for by these words and can't have, and what to do instead
+_NOT_HERE: Mapping[tuple[KeyPath, str], str] = {
+    (("image",), "pipeline"): (
+        "images are not built by a pipeline yet: build one with ami/install.sh and give its id as image.ami, or under "
+        "image.ssm_parameter the parameter that holds it"
+    ),
+    (("access",), "ssh"): (
+        "there is no ssh to the machines, by decision (docs/decisions/0007-no-ssh-to-the-head.md): `dure submit`, "
+        "`dure logs` and `dure cp` need none, and SSM's own sessions open a shell for whoever may"
+    ),
+}
+
+
+def _instead(path: KeyPath, found: Any) -> str:
+    """What to do instead of something that is not here, "" for everything else."""
+    return _NOT_HERE.get((path, found), "") if isinstance(found, str) else ""
 
 
 def _place(document: Document, finding: rules.Finding) -> Problem:

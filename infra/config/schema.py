@@ -255,6 +255,9 @@ class ClusterFile(Section):
     budget: Budget | None = Field(default=None, description="A monthly budget.")
     monitoring: Monitoring = Field(default=Monitoring(), description="Logs, dashboard, alarms.")
     slurm: Slurm = Field(default=Slurm(), description="Slurm's time limits.")
+    access: Literal["ssm"] = Field(
+        default="ssm", description="How people reach the machines: through SSM. There is no ssh to a cluster of ours."
+    )
     protect: bool = Field(
         default=False, description="Refuse to delete the stacks until this is taken back (termination protection)."
     )

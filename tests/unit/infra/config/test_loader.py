@@ -22,6 +22,20 @@ def test_the_ready_files_may_be_deployed(path: Path) -> None:
     assert load_cluster(path).name
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "key", "instead"),
+    [
+        ("image:\n  ami: ami-0000000000000d07e", "image: pipeline", "image", "not built by a pipeline yet"),
+        ("region: us-east-1", "region: us-east-1\naccess: ssh", "access", "0007-no-ssh-to-the-head.md"),
+    ],
+)
+def test_what_is_not_here_says_what_to_do_instead(old: str, new: str, key: str, instead: str, tmp_path: Path) -> None:
+    assert old in LOCAL
+    (problem,) = [each for each in problems(LOCAL.replace(old, new), tmp_path) if each.key == key]
+    assert problem.rule == "not-here"
+    assert instead in problem.fix
+
+
 def test_every_problem_at_once_with_line_key_found_and_allowed(tmp_path: Path) -> None:
     text = (
         LOCAL.replace("name: local", "name: Local")
