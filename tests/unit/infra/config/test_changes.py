@@ -38,6 +38,8 @@ CASES: list[tuple[dict[str, Any], str, Effect]] = [
     ({"network": {"nat": True}}, "network.nat", Effect.NONE),
     ({"head": {**BASE["head"], "instance_type": "m5.4xlarge"}}, "head.instance_type", Effect.RESTARTS_HEAD),
     ({"head": {**BASE["head"], "root_volume_gib": 200}}, "head.root_volume_gib", Effect.REPLACES_HEAD),
+    ({"head": {**BASE["head"], "state_volume_gib": 20}}, "head.state_volume_gib", Effect.NONE),
+    ({"head": {**BASE["head"], "state_volume_gib": 5}}, "head.state_volume_gib", Effect.ANOTHER_CLUSTER),
     ({"image": {"ami": "ami-0123456789abcdef0"}}, "image.ami", Effect.REPLACES_HEAD),
     ({"image": {**BASE["image"], "nvidia_driver": "570"}}, "image.nvidia_driver", Effect.NONE),
     (queue(max=16), "queues.gpu.max", Effect.NONE),
