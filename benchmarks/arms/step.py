@@ -32,7 +32,8 @@ class Arm:
     ``gelu`` fused or composed; ``graph`` static, hybrid (no static memory) or imperative; ``turn`` where the batch is
     turned: host, device, or activations (at every layer); ``reducer`` none, trainer (Horovod's DistributedTrainer),
     optimizer (its DistributedOptimizer, which reduces inside of the update, so it can't ``clip``) or dist_sync (MXNet's
-    parameter server); ``overlap`` false waits for the backward pass before the reduction begins.
+    parameter server); ``overlap`` false waits for the backward pass before the reduction begins;
+    ``order`` of tensors in the groups: names, or backward, as their gradients become ready.
     """
 
     layers: int = 4
@@ -49,6 +50,7 @@ class Arm:
     reducer: str = "none"
     overlap: bool = True
     groups: int = 4
+    order: str = "names"
     fused: bool = False
     clip: bool = True
 
@@ -65,6 +67,8 @@ class Reducer:
             ranks = Ranks(os.environ)
             self.hvd, self.rank, self.size = ranks.hvd, ranks.rank, ranks.size
         if arm.reducer == "trainer":
+            if arm.order == "backward":
+                parameters = backward_order(parameters)
             self.trainer = self.hvd.DistributedTrainer(parameters, optimizer, num_groups=arm.groups)
         elif arm.reducer == "optimizer":
             wrapped = self.hvd.DistributedOptimizer(optimizer, num_groups=arm.groups)
@@ -94,6 +98,19 @@ class Reducer:
             self.hvd.allreduce(mx.nd.zeros((1,)), name="meet").wait_to_read()
         elif self.arm.reducer == "dist_sync":
             self.store._barrier()
+
+
+def backward_order(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The same parameters under names that sort as their gradients become ready: last norm, blocks from the last to the
+    first, embeddings."""
+
+    def ready(name: str) -> tuple[int, int]:
+        if name.startswith("block"):
+            return 1, -int(name.removeprefix("block").split("_")[0])
+        return (0, 0) if name.startswith("norm") else (2, 0)
+
+    ordered = sorted(parameters, key=lambda name: (ready(name), name))
+    return {f"{number:04d}_{name}": parameters[name] for number, name in enumerate(ordered)}
 
 
 def network_of(arm: Arm) -> tuple[dict[str, Any], Any]:
