@@ -23,6 +23,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("cost", "say what a cluster file costs: by queue, by month, for a job", "cost"),
     ("up", "deploy a cluster and wait until it takes jobs", "up"),
     ("down", "take a cluster away, whole, and show that nothing is left", "down"),
+    ("policy", "print the IAM policy that a deployment takes", "policy"),
     ("submit", "pack the working folder and run a command as a job on the cluster", "submit"),
     ("jobs", "list the jobs of the cluster", "jobs"),
     ("show", "show all about one job", "show"),

@@ -49,6 +49,10 @@ class Context:
         tail = f"-{self.logical_id}-"[: max(1, limit - 14)] + digest[:12]
         return (self.stack_name[: max(0, limit - len(tail))] + tail).lstrip("-")
 
+    def own_name(self) -> str:
+        """The same for the types whose generated names leave the stack out, such as secrets."""
+        return self.name()[-len(self.logical_id) - 13 :].lstrip("-")
+
     def tags(self, own: Any = ()) -> list[dict[str, str]]:
         """Tags for the resource: the stack's, then the resource's (a list or a map). No `aws:` ones: reserved."""
         mine = own.items() if isinstance(own, Mapping) else ((tag["Key"], tag["Value"]) for tag in own or ())

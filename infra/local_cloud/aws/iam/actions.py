@@ -43,6 +43,9 @@ S3_ACTIONS: Mapping[str, str] = {
     "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
     "UploadPart": "PutObject",
 }
+# IAM's word for a service, where it is not the API's
+PREFIXES: Mapping[str, str] = {"service-quotas": "servicequotas"}
+_BUDGETS = {"TagResource", "UntagResource", "ListTagsForResource"}
 _S3_COPIES = {"CopyObject", "UploadPartCopy"}
 _OF_VERSIONS = {"GetObject": "GetObjectVersion", "DeleteObject": "DeleteObjectVersion"}
 _NO_PARAMETER = frozenset({"DescribeParameters"})
@@ -62,7 +65,17 @@ def questions(cloud: Cloud, call: Call, query: Mapping[str, str]) -> Iterator[Qu
     elif call.service in _RESOURCES:
         yield from _RESOURCES[call.service](cloud, call)
     else:
-        yield Question(f"{call.service}:{call.operation}")
+        yield Question(action_of(call.service, call.operation))
+
+
+def action_of(service: str, operation: str) -> str:
+    """The action that IAM knows an operation by."""
+    name = operation
+    if service == "s3":
+        name = "PutObject" if operation in _S3_COPIES else S3_ACTIONS.get(operation, operation)
+    elif service == "budgets" and operation not in _BUDGETS:
+        name = "ViewBudget" if operation.startswith("Describe") else "ModifyBudget"
+    return f"{PREFIXES.get(service, service)}:{name}"
 
 
 def _s3(cloud: Cloud, call: Call, query: Mapping[str, str]) -> Iterator[Question]:
@@ -72,7 +85,7 @@ def _s3(cloud: Cloud, call: Call, query: Mapping[str, str]) -> Iterator[Question
         source = unquote(call.headers["x-amz-copy-source"]).lstrip("/").partition("?")[0]
         yield Question("s3:GetObject", f"arn:{PARTITION}:s3:::{source}", account)
         yield from _key_of(cloud, call, source.partition("/")[0], _READ_KEY)
-    name = "PutObject" if call.operation in _S3_COPIES else S3_ACTIONS.get(call.operation, call.operation)
+    name = action_of("s3", call.operation).removeprefix("s3:")
     if query.get("versionId"):
         name = _OF_VERSIONS.get(name, name)
     if bucket is None:
@@ -122,12 +135,22 @@ def _ssm(cloud: Cloud, call: Call) -> Iterator[Question]:
             yield Question(action, cloud.arn("ec2", call.region, f"instance/{instance}"), context)
     elif "Parameter" in call.operation and call.operation not in _NO_PARAMETER:
         for name in params.get("Names") or [params.get("Name") or params.get("Path")]:
-            arn = cloud.arn("ssm", call.region, f"parameter/{name.lstrip('/')}")
-            yield Question(action, name if name.startswith("arn:") else arn)
+            yield Question(action, _parameter(cloud, call.region, name))
+    elif call.operation.endswith(("ToResource", "ForResource", "FromResource")):
+        named = f"{params['ResourceType'].lower()}/{params['ResourceId'].lstrip('/')}"
+        yield Question(action, cloud.arn("ssm", call.region, named))
     elif "Document" in call.operation and params.get("Name"):
         yield Question(action, cloud.arn("ssm", call.region, f"document/{params['Name']}"))
     else:
         yield Question(action)
+
+
+def _parameter(cloud: Cloud, region: str, name: str) -> str:
+    """A parameter's ARN; those that AWS publishes belong to no account."""
+    if name.startswith("arn:"):
+        return name
+    owner = "" if name.startswith("/aws/service/") else ACCOUNT
+    return f"arn:{PARTITION}:ssm:{region}:{owner}:parameter/{name.lstrip('/')}"
 
 
 def _secretsmanager(cloud: Cloud, call: Call) -> Iterator[Question]:

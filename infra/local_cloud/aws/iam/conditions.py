@@ -28,6 +28,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "ec2:createaction": ("ec2:createtags",),
     "ec2:launchtemplate": ("ec2:runinstances",),
     "ec2:resourcetag/*": ("ec2:*",),
+    "iam:awsservicename": ("iam:createservicelinkedrole",),
     "iam:passedtoservice": ("iam:passrole",),
     "iam:policyarn": ("iam:attach*", "iam:detach*"),
     "kms:calleraccount": ("kms:*",),

@@ -84,6 +84,10 @@ def _other(cloud: Cloud, call: Call) -> Iterator[Question]:
         if tags:
             context = {**_request_tags(tags), "ec2:createaction": (call.operation,)}
             yield Question("ec2:CreateTags", cloud.arn("ec2", call.region, f"{kind}/*"), context)
+    if call.operation == "CreateVolume" and _encrypted(call.params):
+        key = key_arn(cloud, call.region, call.params["KmsKeyId"])
+        for action in ("kms:CreateGrant", "kms:GenerateDataKeyWithoutPlaintext"):
+            yield Question(action, key, {"kms:viaservice": (f"ec2.{call.region}.amazonaws.com",)})
     if role := call.params.get("DeliverLogsPermissionArn"):
         yield pass_role(role, to="vpc-flow-logs.amazonaws.com")
 

@@ -44,6 +44,11 @@ def iam(cloud: Cloud, call: Call) -> Iterator[Question]:
     if call.operation in ("AddUserToGroup", "RemoveUserFromGroup"):
         yield Question(action, _named("group", params["GroupName"]))
         return
+    if call.operation == "CreateServiceLinkedRole":
+        service = params["AWSServiceName"]
+        role = f"arn:{PARTITION}:iam::{ACCOUNT}:role/aws-service-role/{service}/*"
+        yield Question(action, role, {"iam:awsservicename": (service,)})
+        return
     for name, kind in _IAM_KINDS.items():
         if name in params:
             yield Question(action, _named(kind, params[name]), context)

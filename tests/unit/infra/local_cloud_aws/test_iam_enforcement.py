@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from infra.local_cloud.aws.app import build_cloud
 from infra.local_cloud.aws.coverage import operations
-from infra.local_cloud.aws.iam.actions import S3_ACTIONS, questions
+from infra.local_cloud.aws.iam.actions import action_of, questions
 from infra.local_cloud.aws.loopback import Loopback
 from infra.local_cloud.aws.operations import Call
 from tests.unit.infra.local_cloud_aws.conftest import IMAGE, REGION, Api
@@ -241,9 +241,6 @@ def test_it_can_be_off(api: Api, machine: Any, tmp_path: Path) -> None:
 def test_every_operation_has_an_action_that_iam_knows(api: Api) -> None:
     """cfn-lint ships the actions of IAM; what the local cloud answers maps to them."""
     known = json.loads((Path(cfnlint.__file__).parent / "data/AdditionalSpecs/Policies.json").read_text())
-    copies = {"CopyObject", "UploadPartCopy"}
     for service, operation, _ in operations():
-        action = operation
-        if service == "s3":
-            action = "PutObject" if operation in copies else S3_ACTIONS.get(operation, operation)
-        assert action.lower() in known[service]["Actions"], f"{service}:{operation}"
+        prefix, _, action = action_of(service, operation).partition(":")
+        assert action.lower() in known[prefix]["Actions"], f"{service}:{operation}"

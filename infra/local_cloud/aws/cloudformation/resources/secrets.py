@@ -22,7 +22,7 @@ def _text(context: Context, properties: Properties) -> str:
 
 def _create_secret(context: Context, properties: Properties) -> Made:
     arn = context.client("secretsmanager").create_secret(
-        Name=properties.get("Name") or context.name(limit=128),
+        Name=properties.get("Name") or context.own_name(),
         SecretString=_text(context, properties),
         **pick(properties, "Description KmsKeyId"),
         **context.tagged(properties.get("Tags")),
