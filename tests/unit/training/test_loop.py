@@ -108,6 +108,12 @@ def test_a_snapshot_restores_the_very_state(make: Make) -> None:
     other.restore(kept)
     assert [other.step().loss for _ in range(3)] == rest
     assert other.usual_norm == run.usual_norm
+    assert make.said == []
+    kept.state["environment"]["device"] = "gpu"
+    other.restore(kept)
+    assert make.said == [
+        "the run goes on in another environment (device: 'gpu' there, 'cpu' here): last bits may differ"
+    ]
     kept.state["settings"]["seed"] = 99
     with pytest.raises(CheckpointError, match="seed: 99 there, 1 here"):
         other.restore(kept)

@@ -152,6 +152,21 @@ def test_sigterm_means_checkpoint_and_code_75(
     assert stopped >= 5
 
 
+def test_what_gives_up_exactness_is_said_and_kept(launch: Launch, folders: tuple[Path, Path], tmp_path: Path) -> None:
+    said = "may differ from an undisturbed one in the last bits: gradients are fused as they come (--reduce-groups 0)"
+    assert said in finish(launch, 2, pretrain_arguments(*folders, tmp_path, reduce_groups=0, steps=4))
+    state = checkpoint.load(checkpoint.path_of(tmp_path / "model.checkpoints", 4)).state
+    assert state["environment"]["inexact_because"] == ["gradients are fused as they come (--reduce-groups 0)"]
+    assert state["environment"]["operations"] == "gloo"
+
+
+def test_an_exact_run_says_nothing_of_bits(whole: tuple[Path, str]) -> None:
+    folder, output = whole
+    assert "last bits" not in output
+    state = checkpoint.load(checkpoint.path_of(folder / "model.checkpoints", 12)).state
+    assert state["environment"]["inexact_because"] == []
+
+
 def test_other_settings_do_not_resume(
     launch: Launch, whole: tuple[Path, str], folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
