@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 NEEDED = frozenset({"NEW", "CHANGED"})
 #: CloudWatch's period for the metrics of AWS services, and how far back the newest value is looked for, in seconds.
 PERIOD, BACK = 60, 600
-TASK = "EXPORT_TO_REPOSITORY"
+TASK: Final = "EXPORT_TO_REPOSITORY"
 _RUNS = ("PENDING", "EXECUTING")
 
 

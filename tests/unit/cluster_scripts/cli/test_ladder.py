@@ -57,7 +57,7 @@ def test_every_steps_file_is_a_sound_cluster_file(
 def test_the_smaller_clusters_have_one_node_and_a_name_of_their_own() -> None:
     long: ClusterFile = TALK.model_copy(update={"name": "a" * 18 + "-b", "protect": True})
     for step in ("cpu", "gpu"):
-        variant = variant_of(long, step)  # type: ignore[arg-type]
+        variant = variant_of(long, step)
         assert variant is not None
         assert (variant.name, variant.protect) == ("a" * 16 + f"-{step}", False)
         assert [queue.max for queue in variant.queues] == [1]

@@ -15,7 +15,7 @@ from botocore.stub import Stubber
 from cluster_scripts.backends.aws import dry_run, live, room
 from cluster_scripts.backends.aws.asking import Answer
 from cluster_scripts.backends.aws.session import CONFIG, Aws
-from infra.config.live import LIVE
+from infra.config.live import LIVE, service_roles
 from infra.config.loader import load_cluster
 from infra.config.schema import ClusterFile
 from tests.unit.cluster_scripts.backends.aws.stubbed import Stubs, stubbed
@@ -138,7 +138,7 @@ def test_a_missing_role_stops_spot_and_not_fsx(stubs: Stubs) -> None:
     aws.__dict__["iam"] = client
     with Stubber(client) as iam:
         found = []
-        for role in live.service_roles(SPOT):
+        for role in service_roles(SPOT):
             iam.add_client_error("get_role", "NoSuchEntity")
             found += list(live._role(aws, role))
     assert [(answer.what, answer.verdict) for answer in found] == [
