@@ -44,7 +44,9 @@ class Network(Section):
             "Give the private subnets a way out to the internet. Off, the endpoints of the AWS services suffice."
         ),
     )
-    flow_logs: bool = Field(default=True, description="Record refused and accepted connections in CloudWatch Logs.")
+    flow_logs: bool = Field(
+        default=True, description="Of an own network: record refused and accepted connections in CloudWatch Logs."
+    )
     vpc_id: str | None = Field(
         default=None,
         pattern=r"^vpc-[0-9a-f]{8,17}$",
