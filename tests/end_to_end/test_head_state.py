@@ -44,7 +44,7 @@ def test_a_new_head_finds_the_queue_of_the_one_before(own_cluster: Cloud, tmp_pa
     before = own_cluster.head()
     assert volume(own_cluster)["Encrypted"] is True
     assert [each["InstanceId"] for each in volume(own_cluster)["Attachments"]] == [before]
-    code, mounted, _ = own_cluster.shell(before, "mountpoint /var/lib/dure && ls /var/lib/dure/slurm/job_state")
+    code, mounted, _ = own_cluster.shell(before, "mountpoint /var/lib/dure && cat /var/lib/dure/slurm/clustername")
     assert code == 0, mounted
 
     done = submit(own_cluster, "true")
