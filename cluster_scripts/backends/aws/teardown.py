@@ -157,8 +157,9 @@ def audit(aws: Aws, cluster: str, held: list[Leftover]) -> list[Leftover]:
     left = [Leftover("AWS::CloudFormation::Stack", name) for name in stacks(aws, cluster)]
     left += [Leftover("AWS::EC2::Instance", i) for i in machines(aws, cluster)]
     with translating("looking for parameters of the cluster"):
-        found = aws.ssm.get_parameters_by_path(Path=f"/dure/{cluster}", Recursive=True)["Parameters"]
-    left += [Leftover("AWS::SSM::Parameter", p["Name"]) for p in found]
+        # a page may be empty and still have one after it
+        pages = aws.ssm.get_paginator("get_parameters_by_path").paginate(Path=f"/dure/{cluster}", Recursive=True)
+        left += [Leftover("AWS::SSM::Parameter", each["Name"]) for page in pages for each in page["Parameters"]]
     exists = {BUCKET: _bucket_exists, FILE_SYSTEM: _file_system_exists, VOLUME: _volume_exists}
     return left + [one for one in held if exists[one.kind](aws, one.name)]
 

@@ -85,8 +85,12 @@ def test_the_audit_names_what_is_left(aws: Aws, s3: Stubber, monkeypatch: pytest
     held += [teardown.Leftover(teardown.VOLUME, each) for each in ("vol-1", "vol-2")]
     s3.add_response("head_bucket", {}, {"Bucket": "b"})
     with Stubber(aws.ssm) as ssm, Stubber(aws.fsx) as fsx, Stubber(aws.ec2) as ec2:
-        ssm.add_response("get_parameters_by_path", {"Parameters": []}, {"Path": "/dure/local", "Recursive": True})
+        asked = {"Path": "/dure/local", "Recursive": True}
+        ssm.add_response("get_parameters_by_path", {"Parameters": [], "NextToken": "t"}, asked)
+        found = {"Parameters": [{"Name": "/dure/local/facts"}]}
+        ssm.add_response("get_parameters_by_path", found, {**asked, "NextToken": "t"})
         fsx.add_client_error("describe_file_systems", "FileSystemNotFound")
         ec2.add_client_error("describe_volumes", "InvalidVolume.NotFound")
         ec2.add_response("describe_volumes", {"Volumes": []}, {"VolumeIds": ["vol-2"]})
-        assert teardown.audit(aws, "local", held) == [held[0], held[3]]
+        parameter = teardown.Leftover("AWS::SSM::Parameter", "/dure/local/facts")
+        assert teardown.audit(aws, "local", held) == [parameter, held[0], held[3]]
