@@ -15,7 +15,15 @@ from pathlib import Path
 from benchmarks.support import ROOT
 
 OUT = ROOT / "out/bench"
-NOT_BENCHMARKS = {"__init__", "__main__", "support", "training_support", "training_arms", "training_network"}
+NOT_BENCHMARKS = {
+    "__init__",
+    "__main__",
+    "support",
+    "training_support",
+    "training_arms",
+    "training_network",
+    "training_timeline",
+}
 LAST = {"training_ablation"}  # made of the others' results
 
 

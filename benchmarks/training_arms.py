@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -102,6 +103,7 @@ class Figures:
     cpu: float
     losses: list[list[float]]
     megabytes: float
+    ranks: list[dict[str, Any]]
 
 
 def parameter_server(
@@ -179,8 +181,11 @@ def collect(ranked: Sequence[Started], others: Sequence[Started]) -> Figures:
                 break
         else:
             raise RuntimeError(f"a {started.name} ended without a result:\n{''.join(said)[-3000:]}")
+    for started in ranked:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            started.process.wait(timeout=10)  # what a rank writes at its end
     found.sort(key=lambda one: int(one["rank"]))
     count = len(found[0]["seconds"])
     seconds = median([max(one["seconds"][step] for one in found) for step in range(count)])
     cpu = (sum(sum(one["cpu"]) for one in found) + after - before) / count
-    return Figures(seconds, cpu, [one["losses"] for one in found], found[0]["bytes"] / 1e6)
+    return Figures(seconds, cpu, [one["losses"] for one in found], found[0]["bytes"] / 1e6, found)

@@ -81,20 +81,19 @@ for step in range(1, steps + 4):
 print("RESULT", json.dumps({"native": own, "seconds": middle(seconds), "cpu": middle(cpu), "losses": found}))
 """
 
-THEIRS = """
+# The same network in PyTorch, from the weights in argv[2]: `weights`, and `logits_of` for ids (batch, sequence)
+TORCH_GPT = """
 import json, sys, time
 import numpy as np, torch
 import torch.nn.functional as F
 from safetensors.numpy import load_file
-size, steps = json.loads(sys.argv[1]), int(sys.argv[3])
+size = json.loads(sys.argv[1])
 batch, heads, layers, units = size["batch"], size["heads"], size["layers"], size["units"]
 weights = {}
 for name, array in load_file(sys.argv[2]).items():
     name = name.removeprefix("transformer.")
     dense = array.ndim == 2 and "wte" not in name and "wpe" not in name
     weights[name] = torch.nn.Parameter(torch.tensor(array.T.copy() if dense else array))
-def middle(values):
-    return sorted(values[3:])[len(values[3:]) // 2]
 def attention(x, h):
     q, k, v = F.linear(x, weights[h + "attn.c_attn.weight"], weights[h + "attn.c_attn.bias"]).split(units, dim=-1)
     q, k, v = (t.view(batch, -1, heads, units // heads).transpose(1, 2) for t in (q, k, v))
@@ -102,14 +101,24 @@ def attention(x, h):
     return F.linear(mixed, weights[h + "attn.c_proj.weight"], weights[h + "attn.c_proj.bias"])
 def norm(x, name):
     return F.layer_norm(x, (units,), weights[name + ".weight"], weights[name + ".bias"])
-def loss_of(inputs, targets):
+def logits_of(inputs):
     x = F.embedding(inputs, weights["wte.weight"]) + weights["wpe.weight"]
     for layer in range(layers):
         h = f"h.{layer}."
         x = x + attention(norm(x, h + "ln_1"), h)
         up = F.gelu(F.linear(norm(x, h + "ln_2"), weights[h + "mlp.c_fc.weight"], weights[h + "mlp.c_fc.bias"]))
         x = x + F.linear(up, weights[h + "mlp.c_proj.weight"], weights[h + "mlp.c_proj.bias"])
-    logits = F.linear(norm(x, "ln_f"), weights["wte.weight"])
+    return F.linear(norm(x, "ln_f"), weights["wte.weight"])
+"""
+
+THEIRS = (
+    TORCH_GPT
+    + """
+steps = int(sys.argv[3])
+def middle(values):
+    return sorted(values[3:])[len(values[3:]) // 2]
+def loss_of(inputs, targets):
+    logits = logits_of(inputs)
     return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1))
 groups = [
     {"params": [p for p in weights.values() if (p.ndim > 1) == decay], "weight_decay": 0.1 * decay}
@@ -131,6 +140,7 @@ for step in range(1, steps + 4):
     cpu.append(time.process_time() - used)
 print("RESULT", json.dumps({"seconds": middle(seconds), "cpu": middle(cpu), "losses": found}))
 """
+)
 
 
 def parsed(done: Measured) -> dict[str, Any]:

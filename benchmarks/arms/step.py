@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import mxnet as mx
@@ -33,7 +33,8 @@ class Arm:
     turned: host, device, or activations (at every layer); ``reducer`` none, trainer (Horovod's DistributedTrainer),
     optimizer (its DistributedOptimizer, which reduces inside of the update, so it can't ``clip``) or dist_sync (MXNet's
     parameter server); ``overlap`` false waits for the backward pass before the reduction begins;
-    ``order`` of tensors in the groups: names, or backward, as their gradients become ready.
+    ``order`` of tensors in the groups: names, or backward, as their gradients become ready; ``pin`` keeps a rank on the
+    core of its number.
     """
 
     layers: int = 4
@@ -53,6 +54,7 @@ class Arm:
     order: str = "names"
     fused: bool = False
     clip: bool = True
+    pin: bool = False
 
 
 class Reducer:
@@ -133,23 +135,49 @@ def network_of(arm: Arm) -> tuple[dict[str, Any], Any]:
     return parameters, losses
 
 
-def one_step(arm: Arm, reducer: Reducer, losses: Any, gradients: list[Any], tokens: Any, number: int) -> float:
+@dataclass
+class Moments:
+    """When things happened in a step, in seconds since the epoch: its begin, the end of the backward pass, the end of
+    the reduction as the norm's reading shows it, its end."""
+
+    begun: float
+    computed: float = 0.0
+    reduced: float = 0.0
+    ended: float = 0.0
+
+
+def one_step(
+    arm: Arm, reducer: Reducer, losses: Any, parameters: dict[str, Any], tokens: Any, number: int
+) -> tuple[float, Moments]:
     """Forward, backward, reduction, clipping, update; this rank's loss."""
+    moments = Moments(time.time())
+    gradients = [parameter.grad() for parameter in parameters.values()]
     turned = np.ascontiguousarray(tokens.T) if arm.turn == "host" else tokens
     cut = (turned[:-1], turned[1:]) if arm.turn == "host" else (turned[:, :-1], turned[:, 1:])
     inputs, targets = (mx.nd.array(part, dtype="int32") for part in cut)
     with mx.autograd.record():
         loss = losses(inputs, targets).mean()
     loss.backward()
+    # Ready when the pass is: these two gradients are its last. Queued before the reduction changes them
+    probes = [parameters[name].grad().reshape((-1,))[0:1].copy() for name in ("embedding", "positions")]
     if not arm.overlap:
         mx.nd.waitall()
+        moments.computed = time.time()
     reducer.reduce()
+    for probe in probes:
+        probe.wait_to_read()
+    moments.computed = moments.computed or time.time()
+    if arm.reducer in ("trainer", "dist_sync"):
+        for gradient in gradients:
+            gradient.wait_to_read()
+    moments.reduced = time.time()
     shrink = min(1.0, 1 / reducer.norm(gradients)) if arm.clip else 1.0
     optimizer = reducer.trainer._optimizer
     getattr(optimizer, "_optimizer", optimizer).step_number = number
     reducer.trainer.update(reducer.shares / shrink)
     mx.nd.waitall()
-    return float(loss.asscalar())
+    moments.ended = time.time()
+    return float(loss.asscalar()), moments
 
 
 def say(line: str) -> None:
@@ -159,15 +187,18 @@ def say(line: str) -> None:
 
 def run(arm: Arm) -> None:
     """All steps of this rank."""
+    if arm.pin:
+        core = int(os.environ.get("HOROVOD_RANK", "0"))
+        for task in os.listdir("/proc/self/task"):  # noqa: PTH208
+            os.sched_setaffinity(int(task), {core})
     parameters, losses = network_of(arm)
     optimizer = AdamW(
         beta1=0.9, beta2=0.95, epsilon=1e-8, weight_decay=0.1, fused=arm.fused, native=native.load(os.environ)
     )
     optimizer.set_learning_rate(1e-3)
     reducer = Reducer(arm, parameters, optimizer)
-    gradients = [parameter.grad() for parameter in parameters.values()]
     generator = np.random.default_rng(0)
-    seconds, cpu, found = [], [], []
+    seconds, cpu, found, moments = [], [], [], []
     for number in range(1, arm.unmeasured + arm.steps + 1):
         everyone = generator.integers(0, arm.vocabulary, (arm.batch * reducer.size, arm.sequence + 1))
         everyone = everyone**2 % arm.vocabulary
@@ -176,13 +207,15 @@ def run(arm: Arm) -> None:
         if number == arm.unmeasured + 1:
             say("BEGIN")
         begun, used = time.perf_counter(), time.process_time()
-        found.append(one_step(arm, reducer, losses, gradients, mine, number))
+        loss, times = one_step(arm, reducer, losses, parameters, mine, number)
+        found.append(loss)
         seconds.append(time.perf_counter() - begun)
         cpu.append(time.process_time() - used)
+        moments.append(asdict(times))
     size = sum(int(np.prod(parameter.shape)) for parameter in parameters.values()) * 4
     skip = arm.unmeasured
-    figures = {"seconds": seconds[skip:], "cpu": cpu[skip:], "losses": found, "bytes": size, "rank": reducer.rank}
-    say("RESULT " + json.dumps(figures))
+    figures = {"seconds": seconds[skip:], "cpu": cpu[skip:], "moments": moments[skip:], "losses": found}
+    say("RESULT " + json.dumps({**figures, "bytes": size, "rank": reducer.rank}))
 
 
 if __name__ == "__main__":
