@@ -6,12 +6,14 @@ interfaces.py  network interfaces with addresses that are really reserved
 templates.py   launch template versions
 metadata.py    the instance metadata tree
 placement.py   placement groups
+reservations.py capacity reservations
+limits.py      quotas and scripted capacity
 volumes.py     EBS volumes that machines really mount
 consistency.py what EC2 does not know yet
 network.py     deletions that AWS refuses while something depends on them
 """
 
-from infra.local_cloud.aws.ec2 import instances, interfaces, network, placement, volumes
+from infra.local_cloud.aws.ec2 import instances, interfaces, network, placement, reservations, volumes
 from infra.local_cloud.aws.ec2.table import OPERATIONS
 
-__all__ = ["OPERATIONS", "instances", "interfaces", "network", "placement", "volumes"]
+__all__ = ["OPERATIONS", "instances", "interfaces", "network", "placement", "reservations", "volumes"]

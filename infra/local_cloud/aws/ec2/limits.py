@@ -9,6 +9,7 @@ from moto.ec2.models.instance_types import INSTANCE_TYPES
 
 from infra.local_cloud.aws import scripted, servicequotas
 from infra.local_cloud.aws.cloud import Cloud
+from infra.local_cloud.aws.ec2 import reservations
 from infra.local_cloud.aws.ec2.table import Ec2State, backend
 from infra.local_cloud.aws.errors import AwsError
 
@@ -22,7 +23,9 @@ _COUNTED = ("pending", "running")
 
 
 def check(cloud: Cloud, region: str, data: dict[str, Any], count: int) -> None:
-    """Refuse a launch of `count` instances that is more than the account may run, or than is scripted to be there."""
+    """Refuse a launch of `count` instances that is more than the account may run, or than is scripted to be there, or
+    whose reservation does not fit."""
+    reservations.check(cloud, region, data)
     kind = data["InstanceType"]
     there = scripted.read(cloud).capacity.get(kind)
     if there is not None and _existing(region, kind) + count > there:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -55,6 +56,47 @@ def test_a_dry_run_is_judged_like_the_launch_and_launches_nothing(api: Api) -> N
     with pytest.raises(ClientError, match="VcpuLimitExceeded"):
         launch(api, subnet, DryRun=True)
     assert api.client("ec2").describe_instances()["Reservations"] == []
+
+
+def test_a_launch_into_a_reservation_needs_one_that_is_active_and_of_its_type(api: Api) -> None:
+    ec2 = api.client("ec2")
+    _, subnet = api.subnet()
+    with pytest.raises(ClientError, match="InvalidParameterValue"):
+        ec2.create_capacity_reservation(
+            InstanceType="p3dn.24xlarge", InstancePlatform="Linux/UNIX", AvailabilityZone="us-east-1x", InstanceCount=1
+        )
+    made = ec2.create_capacity_reservation(
+        InstanceType="p3dn.24xlarge", InstancePlatform="Linux/UNIX", AvailabilityZoneId="use1-az6", InstanceCount=2
+    )["CapacityReservation"]
+    identity = made["CapacityReservationId"]
+    (found,) = ec2.describe_capacity_reservations(CapacityReservationIds=[identity])["CapacityReservations"]
+    assert (found["State"], found["AvailabilityZone"], found["TotalInstanceCount"]) == ("active", "us-east-1a", 2)
+
+    def into(identity: str, **request: Any) -> None:
+        target = {"CapacityReservationTarget": {"CapacityReservationId": identity}}
+        launch(api, subnet, CapacityReservationSpecification=target, **request)
+
+    into(identity)
+    with pytest.raises(ClientError, match=r"is for p3dn.24xlarge, not for p4d.24xlarge"):
+        into(identity, InstanceType="p4d.24xlarge")
+    with pytest.raises(ClientError, match=r"InvalidCapacityReservationId.NotFound"):
+        into("cr-0123456789abcdef0")
+    ec2.cancel_capacity_reservation(CapacityReservationId=identity)
+    with pytest.raises(ClientError, match=r"InvalidCapacityReservationState.*cancelled"):
+        into(identity)
+
+
+def test_a_reservation_ends_at_its_time(api: Api) -> None:
+    ec2 = api.client("ec2")
+    ec2.create_capacity_reservation(
+        InstanceType="p3dn.24xlarge",
+        InstancePlatform="Linux/UNIX",
+        AvailabilityZone="us-east-1a",
+        InstanceCount=2,
+        EndDateType="limited",
+        EndDate=datetime.now(UTC) + timedelta(seconds=-1),
+    )
+    assert [each["State"] for each in ec2.describe_capacity_reservations()["CapacityReservations"]] == ["expired"]
 
 
 def test_service_quotas_says_the_same_values(api: Api) -> None:
