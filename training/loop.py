@@ -146,9 +146,9 @@ class Pretraining:
         self.parameters.attach(self.trainer)
         self.inexact = inexact_because(os.environ, groups=s.reduce_groups, ranks=self.ranks.size)
 
-    def wait_for_text(self) -> bool:
-        """Until the next batch is encoded: at once, unless the run began during the encoding. False if asked to stop
-        meanwhile; CorpusError when nothing came for ``wait_for_text`` seconds. Collective."""
+    def wait_for_text(self, *, meanwhile: Callable[[], None] = lambda: None) -> bool:
+        """Until the next batch is encoded: at once, unless the run began during the encoding. Calls `meanwhile` now and
+        then. False if asked to stop; CorpusError when nothing came for ``wait_for_text`` seconds. Collective."""
         since, known = time.monotonic(), self.stream.sealed
         while not self.stream.ready():
             if self.stream.sealed != known:
@@ -163,6 +163,7 @@ class Pretraining:
                     f"{self.settings.data} got no new shard for {self.settings.wait_for_text:.0f} s and its encoding "
                     "has not ended: run training.encode again (it goes on), then this run (it goes on too)"
                 )
+            meanwhile()
             time.sleep(_LOOK_SECONDS)
         return True
 

@@ -89,7 +89,7 @@ class Run:
         stalled = 0.0
         while training.step_number < settings.steps:
             training.profile_requested = self.profiler.asked()
-            if not training.wait_for_text():
+            if not training.wait_for_text(meanwhile=lambda: self.heartbeat.beat(training.step_number)):
                 return self._stopped()
             result = training.step()
             if result.roll_back:
