@@ -61,24 +61,19 @@ def _take_away(place: Place) -> list[Statement]:
         Statement(
             "SeeWhatIsLeft",
             (
+                "ec2:DescribeVolumes",
                 "fsx:DescribeDataRepositoryAssociations",
                 "fsx:DescribeDataRepositoryTasks",
                 "fsx:DescribeFileSystems",
             ),
             ("*",),
         ),
-        # `dure down` asks whether FSx's exports have caught up, sends what does not go by itself (--export), and takes
-        # the stacks' protection back (--unprotect)
+        # Whether FSx's exports have caught up; what does not go by itself, --export sends
         Statement("SeeExports", ("cloudwatch:GetMetricStatistics",), ("*",)),
         Statement(
             "Export",
             ("fsx:CreateDataRepositoryTask",),
             (place.arn("fsx", "file-system/*"), place.arn("fsx", "task/*")),
-        ),
-        Statement(
-            "Unprotect",
-            ("cloudformation:UpdateTerminationProtection",),
-            (place.arn("cloudformation", f"stack/dure-{place.cluster}-*"),),
         ),
         Statement(
             "SeeParameters", ("ssm:GetParametersByPath",), (place.arn("ssm", f"parameter/dure/{place.cluster}"),)
@@ -98,7 +93,7 @@ def _ask_beforehand(place: Place, qualifier: str) -> list[Statement]:
         Statement(
             "SeeQuotas",
             ("servicequotas:GetAWSDefaultServiceQuota", "servicequotas:GetServiceQuota"),
-            (place.arn("servicequotas", "*"),),
+            ("*",),
         ),
         Statement(
             "SeeOffers",

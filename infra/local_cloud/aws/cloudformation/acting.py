@@ -12,14 +12,17 @@ from infra.local_cloud.aws.operations import Call
 SERVICE, SESSION = "cloudformation.amazonaws.com", "AWSCloudFormation"
 
 
-def act_for(cloud: Cloud, call: Call, stack: Stack, role_arn: str | None) -> None:
-    """Settle the credentials of the operation that begins: of the role given now or before, else the caller's.
+def actor(cloud: Cloud, call: Call, role_arn: str | None) -> tuple[str | None, str]:
+    """The role of the operation that begins and the access key that it uses: the role's, else the caller's.
 
     Raises ValidationError when the role does not trust CloudFormation.
     """
-    role_arn = role_arn or stack.role_arn
-    stack.access_key = _assumed(cloud, call, role_arn) if role_arn else call.access_key
-    stack.role_arn = role_arn
+    return role_arn, _assumed(cloud, call, role_arn) if role_arn else call.access_key
+
+
+def act_for(cloud: Cloud, call: Call, stack: Stack, role_arn: str | None) -> None:
+    """Settle that for a stack, which keeps its role once it has one."""
+    stack.role_arn, stack.access_key = actor(cloud, call, role_arn or stack.role_arn)
 
 
 def _assumed(cloud: Cloud, call: Call, role_arn: str) -> str:

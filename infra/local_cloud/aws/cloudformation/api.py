@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from infra.local_cloud.aws.cloud import Cloud
 from infra.local_cloud.aws.cloudformation import planner, views
-from infra.local_cloud.aws.cloudformation.acting import act_for
+from infra.local_cloud.aws.cloudformation.acting import act_for, actor
 from infra.local_cloud.aws.cloudformation.engine import Engine
 from infra.local_cloud.aws.cloudformation.model import GONE, UPDATABLE, ChangeSet, Revision, Stack, Stacks
 from infra.local_cloud.aws.cloudformation.resources import REGISTRY
@@ -121,8 +121,9 @@ def create_stack(cloud: Cloud, call: Call) -> Answer:
         if stacks.has(call.params["StackName"]):
             raise AwsError("AlreadyExistsException", f"Stack [{call.params['StackName']}] already exists")
         revision = _revision(cloud, call, None)
+        role_arn, access_key = actor(cloud, call, revision.role_arn)
         stack = _new_stack(cloud, call, revision, "CREATE_IN_PROGRESS")
-        act_for(cloud, call, stack, revision.role_arn)
+        stack.role_arn, stack.access_key = role_arn, access_key
         _token(stack, call)
         stack.disable_rollback = bool(call.params.get("DisableRollback"))
         stack.termination_protection = bool(call.params.get("EnableTerminationProtection"))
