@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.cloud import LOCAL, ROOT, Cloud
+from tests.cloud import LOCAL, ROOT, Cloud, wait_until
 
 pytestmark = [pytest.mark.local_cloud, pytest.mark.timeout(600)]
 
@@ -92,8 +92,13 @@ def test_an_account_without_bootstrap_or_the_spot_role_is_told_how(account: Clou
     assert fixes["CDK bootstrap"] == "once an account and region: npx cdk bootstrap aws://123456789012/us-west-2"
     assert "--aws-service-name spot.amazonaws.com" in fixes["AWSServiceRoleForEC2Spot"]
     account.client("iam").create_service_linked_role(AWSServiceName="spot.amazonaws.com")
-    answer = live(account, ROOT / "clusters/spot.yaml")[1]
-    assert "AWSServiceRoleForEC2Spot" not in {each["what"] for each in answer["live"] if each["verdict"] == "fails"}
+
+    def missing() -> bool:
+        answer = live(account, ROOT / "clusters/spot.yaml")[1]
+        return "AWSServiceRoleForEC2Spot" in {each["what"] for each in answer["live"] if each["verdict"] == "fails"}
+
+    # IAM is eventually consistent
+    wait_until(lambda: not missing(), what="the role is seen", timeout=30)
 
 
 def test_who_may_not_launch_is_told_so(account: Cloud) -> None:

@@ -33,6 +33,7 @@ PREPARATIONS = {
     ("iam", "AttachGroupPolicy"): iam.know_managed_policy,
     ("iam", "AttachRolePolicy"): iam.know_managed_policy,
     ("iam", "AttachUserPolicy"): iam.know_managed_policy,
+    ("iam", "CreateServiceLinkedRole"): iam.know_linked_role,
     ("iam", "GetPolicy"): iam.know_managed_policy,
     ("iam", "GetPolicyVersion"): iam.know_managed_policy,
     ("ec2", "DescribeImages"): table.know_local_image,

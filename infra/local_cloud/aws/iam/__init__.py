@@ -1,6 +1,7 @@
 """IAM: policies of roles and users, of keys and of trust, enforced on every request.
 
 managed.py          AWS's own policies, from moto's data
+linked.py           the names of service-linked roles
 callers.py          whose access key it is, and which policies that gives
 conditions.py       pure: the Condition of a statement; what it does not know it refuses loudly
 policy.py           pure: policies and a question (action, resource, context) in, a decision out
@@ -14,6 +15,7 @@ enforcement.py      the judge, and AWS's words for no
 """
 
 from infra.local_cloud.aws.iam.enforcement import Enforcement
+from infra.local_cloud.aws.iam.linked import know_linked_role
 from infra.local_cloud.aws.iam.managed import know_managed_policy
 
-__all__ = ["Enforcement", "know_managed_policy"]
+__all__ = ["Enforcement", "know_linked_role", "know_managed_policy"]

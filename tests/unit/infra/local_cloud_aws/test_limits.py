@@ -111,6 +111,15 @@ def test_service_quotas_says_the_same_values(api: Api) -> None:
         client.get_service_quota(ServiceCode="ec2", QuotaCode="L-00000000")
 
 
+def test_service_linked_roles_have_the_names_that_aws_gives_them(api: Api) -> None:
+    iam = api.client("iam")
+    for service, name in (("spot", "AWSServiceRoleForEC2Spot"), ("fsx", "AWSServiceRoleForAmazonFSx")):
+        made = iam.create_service_linked_role(AWSServiceName=f"{service}.amazonaws.com")["Role"]
+        assert (made["RoleName"], made["Path"]) == (name, f"/aws-service-role/{service}.amazonaws.com/")
+    with pytest.raises(ClientError, match=r"does not model the service-linked role of x.amazonaws.com"):
+        iam.create_service_linked_role(AWSServiceName="x.amazonaws.com")
+
+
 def test_a_script_that_is_none_fails_loudly(api: Api) -> None:
     _, subnet = api.subnet()
     (api.cloud.state / FILE).write_text('{"capacities": {}}')
