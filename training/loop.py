@@ -189,7 +189,7 @@ class Pretraining:
         return {
             "mxnet": mx.__version__,
             "numpy": np.__version__,
-            "native": self.native,
+            "native": native.library_path(native.OPERATORS).name if self.native else None,
             "device": self.context.device_type,
             "fused": self.optimizer.fused,
             "operations": self.ranks.operations,
