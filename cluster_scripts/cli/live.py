@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster_scripts.cli.ladder import Step, climb, steps, written
 from cluster_scripts.cli.output import say
+from cluster_scripts.cli.wording import count
 from cluster_scripts.jobs.errors import OtherSide, RequestError
 from infra.config.live import FREE_STEPS
 
@@ -83,7 +84,7 @@ def _print_end(ladder: tuple[Step, ...], answers: Answers, file: Path) -> None:
         say(f"stands on: {stands or 'nothing yet'}; step {stopped} fails, and nothing further was asked")
         return
     open_questions = sum(answer.verdict == "unknown" for found in answers.values() for answer in found)
-    left = f", with {open_questions} questions that could not be answered" if open_questions else ""
+    left = f"; {count(open_questions, 'question')} could not be answered" if open_questions else ""
     print(f"stands on: {stands}, the highest step that costs nothing{left}. Next:")
     for step in ladder:
         if step.cluster is not None:
