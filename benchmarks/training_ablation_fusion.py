@@ -42,8 +42,8 @@ def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--megabits", type=float, default=800.0)
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--runs", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--runs", type=int, default=1)
     args = parser.parse_args()
     runs: dict[str, list[Figures]] = {name: [] for name in ARMS}
     for number in range(args.runs):

@@ -1,7 +1,8 @@
 """python -m benchmarks.training_ablation_gelu: GELU as MXNet's fused operator against four elementary ones.
 
 The operator with its gradient, on what lies between the two dense layers of one block of the talk's model, and whole
-training steps with either. The fused operator is LeakyReLU(act_type="gelu"), with the exact error function.
+training steps with either, on one thread, by its CPU seconds. The fused operator is LeakyReLU(act_type="gelu"), with
+the exact error function.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ def main() -> int:
     table, same = compare(arms, runs=args.runs)
     table |= {f"operator, {name}": row for name, row in operators.items()}
     right = max(differences.values()) < 1e-5
-    alone = operators["composed"]["seconds"] / operators["fused"]["seconds"]
-    ratio = table["step, composed"]["seconds"] / table["step, fused"]["seconds"]
+    alone = operators["composed"]["cpu_seconds"] / operators["fused"]["cpu_seconds"]
+    ratio = table["step, composed"]["cpu_seconds"] / table["step, fused"]["cpu_seconds"]
     return result(
         "training_ablation_gelu",
         ratio,
-        unit="x faster step, fused GELU over composed",
-        goal=">= 0.95 (no slower beyond the noise), the operator alone > 1, same losses",
+        unit="x fewer CPU seconds a step, fused GELU over composed",
+        goal=">= 0.95 (no dearer beyond the noise), the operator alone > 1, same losses",
         holds=ratio >= 0.95 and alone > 1 and same and right,
-        peers={**{name: row["seconds"] for name, row in table.items()}, "operator_alone_ratio": alone},
+        peers={**{name: row["cpu_seconds"] for name, row in table.items()}, "operator_alone_ratio": alone},
         runs=args.runs,
         table=table,
         losses_agree=same,

@@ -2,7 +2,7 @@
 
 One update of all 148 tensors of a GPT-2 with 12 layers, narrow and wide: MXNet's multi-tensor operators (40 tensors a
 call, what the trainer uses on GPUs), MXNet's operators for one tensor, and the trainer's own on a CPU. A multi-tensor
-operator saves kernel launches, which a CPU hardly has.
+operator saves kernel launches, which a CPU hardly has. By the CPU seconds of one thread.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ def main() -> int:
         rows, differences, found = ways("optimizer", 12, units, args.steps * args.runs)
         largest = max(largest, *differences.values())
         table |= {f"{found['parameters'] / 1e6:.1f} M parameters, {name}": row for name, row in rows.items()}
-    last = {name.split(", ", 1)[1]: row["seconds"] for name, row in list(table.items())[-6:]}
+    last = {name.split(", ", 1)[1]: row["cpu_seconds"] for name, row in list(table.items())[-6:]}
     ratio = last["adamw one by one"] / last["adamw multi-tensor"]
     ours = min(last[n] for n in ("adamw multi-tensor", "adamw one by one")) / last["adamw, our operator"]
     return result(
         "training_ablation_optimizer",
         ratio,
-        unit="x faster update, multi-tensor AdamW over MXNet's one by one, on a CPU",
-        goal="same weights within 1e-5, and what the trainer takes on a CPU no slower than either",
+        unit="x fewer CPU seconds an update, multi-tensor AdamW over MXNet's one by one",
+        goal="same weights within 1e-5, and what the trainer takes on a CPU no dearer than either",
         holds=ours >= 1 and largest < 1e-5,
         peers={**last, "ours_over_the_better": ours, "lamb": last["lamb one by one"] / last["lamb multi-tensor"]},
         runs=args.steps * args.runs,

@@ -15,7 +15,7 @@ from benchmarks.training_arms import MODEL, build_operators, compare, options
 
 def main() -> int:
     """Entry point."""
-    args = options(__doc__, runs=4, steps=8)
+    args = options(__doc__, runs=2, steps=6)
     build_operators()
     arms = {
         f"{reducer}, {groups or 'no'} groups": {

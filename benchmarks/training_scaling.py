@@ -107,7 +107,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--megabits", type=float, default=800.0)
     parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=2)
     args = parser.parse_args()
     build_operators()
     table = weak_scaling(runs=args.runs, steps=args.steps)

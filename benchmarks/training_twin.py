@@ -1,4 +1,4 @@
-"""python -m benchmarks.training_twin --text FILE [--steps 160]: a model of real text beside its twin in PyTorch.
+"""python -m benchmarks.training_twin --text FILE [--steps 130]: a model of real text beside its twin in PyTorch.
 
 FILE is Korean text, a document a line (.txt, also .gz or .zst). The trainer makes a tokenizer and shards of it, and
 `training.pretrain` trains a GPT-2 for a fixed number of steps on one core. At the same time, on the other core, a
@@ -188,7 +188,7 @@ def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--text", type=Path, default=os.environ.get("DURE_TEXT"))
-    parser.add_argument("--steps", type=int, default=160)
+    parser.add_argument("--steps", type=int, default=130)
     args = parser.parse_args()
     build_operators()
     begun = time.monotonic()
