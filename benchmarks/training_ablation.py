@@ -1,8 +1,8 @@
-"""python -m benchmarks.training_ablation [--again] [--document FILE]: the talk's tuning list as one table.
+"""python -m benchmarks.training_ablation [--again | --present] [--document FILE]: the talk's tuning list as one table.
 
 Gathers what the comparisons (benchmarks.training_ablation_NAME) left in out/bench, and runs those that have left
-nothing, or all with --again. Prints the table as Markdown, writes it to out/bench/ablation.md and, with --document,
-between the two marks of that file.
+nothing, or all with --again, or none with --present (the table then says what is missing). Prints the table as
+Markdown, writes it to out/bench/ablation.md and, with --document, between the two marks of that file.
 """
 
 from __future__ import annotations
@@ -111,9 +111,11 @@ COMPARISONS = (
 )
 
 
-def line(comparison: Comparison, found: Mapping[str, Any]) -> str:
-    """The comparison as a row of the table."""
+def line(comparison: Comparison, found: Mapping[str, Any] | None) -> str:
+    """The comparison as a row of the table; without a result it says so."""
     command = f"`python -m benchmarks.training_ablation_{comparison.name}`"
+    if found is None:
+        return f"| {comparison.title} | not measured yet | | | {comparison.not_shown} | {command} |"
     taken, other = (found["table"].get(arm) for arm in (comparison.taken, comparison.other))
     if taken is None or other is None:
         return f"| {comparison.title} | needs a GPU | | | {comparison.not_shown} | {command} |"
@@ -156,7 +158,7 @@ def markdown(results: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
         "| what / against what | seconds a step | CPU seconds a step | factor | not shown on a CPU | command |",
         "| --- | --- | --- | --- | --- | --- |",
-        *(line(comparison, results[comparison.name]) for comparison in COMPARISONS),
+        *(line(comparison, results.get(comparison.name)) for comparison in COMPARISONS),
         "",
     ]
     for name, found in results.items():
@@ -164,12 +166,16 @@ def markdown(results: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def gather(names: Sequence[str], *, again: bool) -> dict[str, dict[str, Any]]:
-    """Results by name, from out/bench or from a run; RuntimeError for one that gives none."""
+def gather(names: Sequence[str], *, again: bool, present: bool) -> dict[str, dict[str, Any]]:
+    """Results by name, from out/bench or (unless only what is `present` is wanted) from a run; RuntimeError for one
+    that gives none.
+    """
     found: dict[str, dict[str, Any]] = {}
     for name in names:
         benchmark = f"training_ablation_{name}"
         path = OUT / f"{benchmark}.json"
+        if present and not path.exists():
+            continue
         if again or not path.exists():
             print(f"{benchmark} ...", file=sys.stderr, flush=True)
             if run(benchmark) is None:
@@ -190,10 +196,13 @@ def put_between_marks(document: Path, table: str) -> None:
 def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--again", action="store_true", help="run every comparison anew")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--again", action="store_true", help="run every comparison anew")
+    which.add_argument("--present", action="store_true", help="run none")
     parser.add_argument("--document", type=Path, help="a Markdown file to put the table into")
     args = parser.parse_args()
-    results = gather(list(dict.fromkeys(c.name for c in COMPARISONS)), again=args.again)
+    names = list(dict.fromkeys(comparison.name for comparison in COMPARISONS))
+    results = gather(names, again=args.again, present=args.present)
     table = markdown(results)
     (OUT / "ablation.md").write_text(table)
     if args.document:
@@ -202,10 +211,10 @@ def main() -> int:
     held = sum(bool(found["holds"]) for found in results.values())
     return result(
         "training_ablation",
-        held / len(results),
+        held / len(names),
         unit="share of the tuning list's comparisons whose goal holds",
         goal=1.0,
-        holds=held == len(results),
+        holds=held == len(names),
         peers={name: found["value"] for name, found in results.items()},
         runs=1,
     )

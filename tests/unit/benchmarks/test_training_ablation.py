@@ -33,6 +33,7 @@ def test_a_row_divides_cpu_seconds_or_the_clock_where_ranks_wait() -> None:
 def test_what_was_not_measured_is_said() -> None:
     nothing = {"table": {}, "device": "cpu(0)", "said": "float16 fully connected layer is only supported by CuDNN"}
     assert "| needs a GPU | | |" in line(ONE, nothing)
+    assert "| not measured yet | | |" in line(ONE, None)
     assert "Nothing measured on cpu(0)" in "\n".join(arms("fp16", nothing))
 
 
