@@ -50,9 +50,7 @@ services = NodeServices.open(region=facts.region)
 telemetry = open_telemetry(facts.region)
 fresh = uuid.uuid4().hex
 """
-# S3 tells a role that may not list the bucket the same of what isn't there: services.object takes both for "not there",
-# so the probes make its call themselves and see what S3 said.
-READ = "services.aws.s3.get_object(Bucket=facts.bucket, Key={key!r})['Body'].read()"
+READ = "services.object(facts.bucket, {key!r})"
 LAUNCHES, CODE, ANSWERS = (f".dure/{each}/probe" for each in ("launches", "code", "answers"))
 TOOLKIT = "services.aws.s3.get_object(Bucket=facts.toolkit.bucket, Key=facts.toolkit.key)['Body'].read()"
 FACTS = "services.parameter(f'/dure/{facts.name}/facts')"
@@ -100,13 +98,15 @@ PROBES = {
     ("node", "ReadOrders", "s3:GetObject"): READ.format(key=LAUNCHES),
     ("node", "WriteLogs", "logs:CreateLogStream"): LOG,
     ("node", "WriteLogs", "logs:PutLogEvents"): LOG,
-    ("node", "DecryptOrders", "kms:Decrypt"): READ.format(key=CODE),
+    ("node", "ListOrders", "s3:ListBucket"): READ.format(key=f"{LAUNCHES}-not-there"),
+    ("node", "DecryptOrders", "kms:Decrypt"): READ.format(key=LAUNCHES),
     ("head", "ReadFacts", "ssm:GetParameter"): FACTS,
     ("head", "ReadToolkit", "s3:GetObject"): TOOLKIT,
     ("head", "ReadMungeKey", "secretsmanager:GetSecretValue"): SECRET,
     ("head", "DecryptMungeKey", "kms:Decrypt"): SECRET,
     ("head", "SendMetrics", "cloudwatch:PutMetricData"): METRIC,
     ("head", "ReadNotes", "s3:GetObject"): READ.format(key=CODE),
+    ("head", "ListNotes", "s3:ListBucket"): READ.format(key=f"{CODE}-not-there"),
     ("head", "WriteNotes", "s3:PutObject"): WRITE,
     ("head", "NotesKey", "kms:Decrypt"): READ.format(key=CODE),
     ("head", "NotesKey", "kms:GenerateDataKey"): WRITE,

@@ -47,6 +47,7 @@ PREPARATIONS = {
     ("ec2", "DeleteVpc"): network.refuse_used_vpc,
 }
 OBSERVERS = {
+    ("ec2", "CreateFlowLogs"): iam.judge_flow_logs,
     ("ec2", "DeleteVpcEndpoints"): interfaces.forget_deleted_endpoints,
     ("ec2", "CreateVpcEndpoint"): interfaces.own_endpoint_interfaces,
     ("iam", "CreateInstanceProfile"): consistency.profile_made,

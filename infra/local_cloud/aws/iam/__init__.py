@@ -11,11 +11,13 @@ keys.py             the policies of KMS keys
 actions.py          from an API request to the questions that AWS asks for it
 managing.py         the same for IAM, FSx, CloudWatch and SNS
 launching.py        the same for EC2, whose RunInstances asks many
+delivery.py         the role by which flow logs write
 enforcement.py      the judge, and AWS's words for no
 """
 
+from infra.local_cloud.aws.iam.delivery import judge_flow_logs
 from infra.local_cloud.aws.iam.enforcement import Enforcement
 from infra.local_cloud.aws.iam.linked import know_linked_role
 from infra.local_cloud.aws.iam.managed import know_managed_policy
 
-__all__ = ["Enforcement", "know_linked_role", "know_managed_policy"]
+__all__ = ["Enforcement", "judge_flow_logs", "know_linked_role", "know_managed_policy"]

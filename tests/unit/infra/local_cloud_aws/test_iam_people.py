@@ -182,6 +182,31 @@ def test_a_log_group_needs_a_key_that_lets_cloudwatch_logs_in(api: Api) -> None:
     refused(logs.get_log_events, logGroupName="/a/b", logStreamName="s")
 
 
+@pytest.mark.parametrize(
+    ("service", "action", "status"),
+    [
+        ("vpc-flow-logs.amazonaws.com", "logs:*", "SUCCESS"),
+        ("vpc-flow-logs.amazonaws.com", "logs:PutLogEvents", "FAILED"),
+        ("ec2.amazonaws.com", "logs:*", "FAILED"),
+    ],
+)
+def test_a_flow_log_says_that_its_role_may_not_write(api: Api, service: str, action: str, status: str) -> None:
+    arn = role(api, trust({"Service": service}))
+    api.client("iam").put_role_policy(RoleName="r", PolicyName="p", PolicyDocument=policy({"Action": action}))
+    api.client("logs").create_log_group(logGroupName="/flow")
+    vpc, _ = api.subnet()
+    ec2 = api.client("ec2")
+    ec2.create_flow_logs(
+        ResourceIds=[vpc],
+        ResourceType="VPC",
+        TrafficType="ALL",
+        LogGroupName="/flow",
+        DeliverLogsPermissionArn=arn,
+    )
+    (found,) = ec2.describe_flow_logs()["FlowLogs"]
+    assert found["DeliverLogsStatus"] == status
+
+
 # ---- CloudFormation
 
 
