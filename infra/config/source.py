@@ -63,18 +63,52 @@ def parse(content: bytes, *, file: str) -> Document:
     """Read YAML from bytes; `file` is the name that problems carry."""
     document = Document(file=file)
     try:
-        root = yaml.compose(content.decode("utf-8"), Loader=yaml.SafeLoader)
+        root = yaml.compose(content.decode("utf-8"), Loader=_Loader)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         _refuse(document, found="bytes that are not UTF-8", allowed="UTF-8 text", rule="yaml", line=line)
     except yaml.YAMLError as error:
         _refuse_yaml(document, error)
-    except RecursionError:
-        _refuse(document, found="very deep nesting", allowed=f"at most {MAX_DEPTH} levels", rule="yaml-depth")
+    except _TooDeep as error:
+        _refuse(
+            document,
+            found="very deep nesting",
+            allowed=f"at most {MAX_DEPTH} levels",
+            rule="yaml-depth",
+            line=error.line,
+        )
     else:
         if root is not None:
             document.value = _Builder(document).value(root, ())
     return document
+
+
+class _TooDeep(Exception):
+    """Nesting that no cluster file has; `line` counts from 1."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(line)
+        self.line = line
+
+
+class _Loader(yaml.SafeLoader):
+    """Stops at deep nesting while it reads: PyYAML's time grows with the square of the depth, and Python's stack ends.
+
+    A little deeper than what the builder takes, which can say at which key it is.
+    """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = 0
+
+    def compose_node(self, parent: Node | None, index: int) -> Node | None:
+        if self._depth > MAX_DEPTH + 5:
+            raise _TooDeep(self.line + 1)
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
 
 
 def _refuse(document: Document, *, found: str, allowed: str, rule: str, line: int = 1) -> None:
