@@ -104,6 +104,7 @@ class Encoding:
 
     def __init__(self, folder: Path, text: Path | None, megatron: Path | None) -> None:
         self.folder, self.megatron = folder, megatron
+        measure([TRAINER, "-m", "training.native.build"])
         self.text, self.packed, self.lines = folder / "text.txt", folder / "text.txt.zst", folder / "text.jsonl"
         if text is None:
             text = folder / "source.txt"
