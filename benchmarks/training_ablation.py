@@ -68,6 +68,14 @@ COMPARISONS = (
         "64 ranks, where each portion costs more",
         by_clock=True,
     ),
+    Comparison(
+        "fusion",
+        "4 groups filled as gradients become ready / by name, 2 ranks",
+        "4 groups",
+        "4 groups, filled by name",
+        "64 ranks, where each portion costs more",
+        by_clock=True,
+    ),
     Comparison("gelu", "fused GELU / composed, a training step", "step, fused", "step, composed", "kernel launches"),
     Comparison(
         "gelu", "fused GELU / composed, the operator alone", "operator, fused", "operator, composed", "kernel launches"

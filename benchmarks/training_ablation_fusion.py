@@ -3,7 +3,7 @@
 Two machines (network namespaces with a limited link each) train the same network: all gradients in one group, in four
 and in sixteen fixed groups (the trainer's --reduce-groups), one reduction a tensor, and Horovod's own fusion by timing
 with several thresholds (MB) and cycle times (ms). Groups are filled by name, or in the order in which the backward
-pass is through with the tensors. Fewer portions begin later, more portions pay more for each. Last,
+pass is through with the tensors (the trainer's). Fewer portions begin later, more portions pay more for each. Last,
 four groups that begin only when the backward pass is over: what its overlap is worth. Arms alternate. Needs root.
 """
 
@@ -19,8 +19,8 @@ ARMS: dict[str, tuple[dict[str, object], dict[str, str]]] = {
     "1 group": ({"groups": 1}, {}),
     "4 groups": ({"groups": 4}, {}),
     "16 groups": ({"groups": 16}, {}),
-    "4 groups, backward order": ({"groups": 4, "order": "backward"}, {}),
-    "16 groups, backward order": ({"groups": 16, "order": "backward"}, {}),
+    "4 groups, filled by name": ({"groups": 4, "order": "names"}, {}),
+    "16 groups, filled by name": ({"groups": 16, "order": "names"}, {}),
     "each tensor, no fusion": ({"groups": 0}, {"HOROVOD_FUSION_THRESHOLD": "0"}),
     "fusion 8 MB, cycle 1 ms": (
         {"groups": 0},

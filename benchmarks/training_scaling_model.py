@@ -75,7 +75,7 @@ class Step:
 
 
 def tensors(model: Model) -> list[Tensor]:
-    """All gradients in the order of their names, which is the trainer's. The backward pass begins with the output
+    """All gradients in the order of their names. The backward pass begins with the output
     layer, whose weights are also the input embedding's: that gradient is ready last.
     """
     output = model.vocabulary * model.units
@@ -175,7 +175,7 @@ class Plan:
 PLANS = (
     Plan("after the backward pass", 4, False, False),
     Plan("during it, 4 groups by name", 4, False, True),
-    Plan("during it, 16 groups as ready", 16, True, True),
+    Plan("during it, 8 groups as ready", 8, True, True),
 )
 NODES = (1, 2, 4, 8, 12, 16)
 WINDOWS = 8  # a GPU and step, as runs/kogpt2-8xp3dn.sh

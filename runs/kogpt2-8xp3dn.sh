@@ -35,4 +35,4 @@ submit --name "$NAME-pretrain" --nodes "$NODES" --tasks-per-node 8 -- \
     python -m training.pretrain --data "$DATA/$NAME/tokens" --tokenizer "$DATA/$NAME/tokenizer" \
     --output "$DATA/models/$NAME" --checkpoints "$DATA/$NAME/checkpoints" \
     --preset kogpt2 --precision "$PRECISION" --global-batch 512 --micro-batch 8 --steps "$STEPS" --warmup 2000 --learning-rate 6e-4 \
-    --evaluate-every 1000 --evaluate-tokens 1000000 --checkpoint-every 500 --keep 3 --log-every 20 --peak-tflops 125
+    --evaluate-every 1000 --evaluate-tokens 1000000 --checkpoint-every 500 --keep 3 --log-every 20 --peak-tflops 125 --reduce-groups 8

@@ -29,7 +29,7 @@ from training.launching.tuning import inexact_because
 from training.model import folder as model_folder
 from training.model.network import TokenLoss, build, decays, initial_weights, named_parameters
 from training.optimizer import AdamW, Lamb, Schedule, squared_norm
-from training.parameters import Parameters
+from training.parameters import Parameters, as_ready
 from training.precision import LossScale, refuse_where_impossible
 from training.settings import RunSettings, differences
 
@@ -139,9 +139,9 @@ class Pretraining:
             native=self.native and s.update == "auto",
         )
         # A fixed number of groups, each reduced as one: the sums do not depend on which gradients happen to be ready
-        # together
+        # together. Filled in the order of the backward pass: by name each would wait for one of the last gradients
         self.trainer = self.ranks.hvd.DistributedTrainer(
-            self.parameters.named, self.optimizer, num_groups=s.reduce_groups
+            as_ready(self.parameters.named), self.optimizer, num_groups=s.reduce_groups
         )
         self.parameters.attach(self.trainer)
         self.inexact = inexact_because(os.environ, groups=s.reduce_groups, ranks=self.ranks.size)

@@ -19,6 +19,20 @@ _MOMENTS = ("mean", "variance")
 _MASTER = 2  # where a state of half precision keeps the master weights
 
 
+def as_ready(named: Mapping[str, Any]) -> dict[str, Any]:
+    """The same parameters under keys that sort as the backward pass is through with them: last norm, blocks from the
+    last to the first, embeddings. Trainers order by key, and so fill groups that can be reduced early.
+    """
+
+    def turn(name: str) -> tuple[int, int]:
+        if name.startswith("block"):
+            return 1, -int(name.removeprefix("block").split("_")[0])
+        return (0, 0) if name.startswith("norm") else (2, 0)
+
+    ordered = sorted(named, key=lambda name: (turn(name), name))
+    return {f"{number:04d}_{name}": named[name] for number, name in enumerate(ordered)}
+
+
 class Parameters:
     """Parameters by their stable names, on one device."""
 

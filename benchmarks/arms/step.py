@@ -23,6 +23,7 @@ from training import native
 from training.model.config import ModelConfig
 from training.model.network import TokenLoss, build, decays, named_parameters
 from training.optimizer import AdamW, squared_norm
+from training.parameters import as_ready
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Arm:
     reducer: str = "none"
     overlap: bool = True
     groups: int = 4
-    order: str = "names"
+    order: str = "backward"
     fused: bool = False
     clip: bool = True
     pin: bool = False
@@ -70,7 +71,7 @@ class Reducer:
             self.hvd, self.rank, self.size = ranks.hvd, ranks.rank, ranks.size
         if arm.reducer == "trainer":
             if arm.order == "backward":
-                parameters = backward_order(parameters)
+                parameters = as_ready(parameters)
             self.trainer = self.hvd.DistributedTrainer(parameters, optimizer, num_groups=arm.groups)
         elif arm.reducer == "optimizer":
             wrapped = self.hvd.DistributedOptimizer(optimizer, num_groups=arm.groups)
@@ -100,19 +101,6 @@ class Reducer:
             self.hvd.allreduce(mx.nd.zeros((1,)), name="meet").wait_to_read()
         elif self.arm.reducer == "dist_sync":
             self.store._barrier()
-
-
-def backward_order(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The same parameters under names that sort as their gradients become ready: last norm, blocks from the last to the
-    first, embeddings."""
-
-    def ready(name: str) -> tuple[int, int]:
-        if name.startswith("block"):
-            return 1, -int(name.removeprefix("block").split("_")[0])
-        return (0, 0) if name.startswith("norm") else (2, 0)
-
-    ordered = sorted(parameters, key=lambda name: (ready(name), name))
-    return {f"{number:04d}_{name}": parameters[name] for number, name in enumerate(ordered)}
 
 
 def network_of(arm: Arm) -> tuple[dict[str, Any], Any]:
