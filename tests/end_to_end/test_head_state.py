@@ -11,7 +11,7 @@ import pytest
 
 from tests.cloud import LOCAL, Cloud, wait_until
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 DEPLOY = ("deploy", "--all", "--require-approval", "never", "-c", f"cluster={LOCAL}")
 
@@ -48,9 +48,9 @@ def test_a_new_head_finds_the_queue_of_the_one_before(own_cluster: Cloud, tmp_pa
     assert code == 0, mounted
 
     done = submit(own_cluster, "true")
-    wait_until(lambda: states(own_cluster)[done] == "completed", what=f"job {done} ends", timeout=60)
+    wait_until(lambda: states(own_cluster)[done] == "completed", what=f"job {done} ends", timeout=120)
     busy = submit(own_cluster, "sleep", "3600", nodes=4)  # all nodes of the queue
-    wait_until(lambda: states(own_cluster)[busy] == "running", what=f"job {busy} runs", timeout=60)
+    wait_until(lambda: states(own_cluster)[busy] == "running", what=f"job {busy} runs", timeout=120)
     waiting = [submit(own_cluster, "echo", "at last") for _ in range(2)]
     had = states(own_cluster)
     assert [had[each] for each in waiting] == ["pending", "pending"]
