@@ -57,6 +57,7 @@ _FIXED: tuple[tuple[str, str, str], ...] = (
     ("SlurmdTimeout", "30", "a node that is silent for so long is down, and its job starts again"),
     ("MessageTimeout", "10", ""),
     ("TCPTimeout", "2", ""),
+    ("SrunPortRange", "60001-60999", "where srun listens: the security groups let these through, no others"),
     ("InactiveLimit", "0", ""),
     ("KillWait", "30", "seconds between SIGTERM and SIGKILL: the time for a last checkpoint"),
     ("UnkillableStepTimeout", "120", ""),
