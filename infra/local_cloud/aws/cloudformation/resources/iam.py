@@ -140,8 +140,9 @@ def _create_profile(context: Context, properties: Properties) -> Made:
 
 def _delete_profile(context: Context, made: Made, properties: Properties) -> None:
     iam = context.client("iam")
-    for role in properties["Roles"]:
-        iam.remove_role_from_instance_profile(InstanceProfileName=made.physical_id, RoleName=role)
+    found = iam.get_instance_profile(InstanceProfileName=made.physical_id)["InstanceProfile"]
+    for role in found["Roles"]:  # a profile that failed halfway has none
+        iam.remove_role_from_instance_profile(InstanceProfileName=made.physical_id, RoleName=role["RoleName"])
     iam.delete_instance_profile(InstanceProfileName=made.physical_id)
 
 
