@@ -36,7 +36,8 @@ class SecurityGroups(Construct):
         self._allow("NodesToSrun", self.nodes, self.head, SRUN)
         self._allow("SrunToNodes", self.head, self.nodes, SRUN)
         for name, machines in (("Head", self.head), ("Nodes", self.nodes)):
-            self._allow(f"{name}ToEndpoints", machines, self.endpoints, HTTPS)
+            # Out of the machines' groups it is let by their rule to everywhere, which S3 needs
+            self._allow_in(f"{name}ToEndpoints", machines, self.endpoints, HTTPS)
             for ports in LUSTRE:
                 self._allow(f"{name}ToLustre{ports[0]}", machines, self.file_system, ports)
                 self._allow(f"LustreTo{name}{ports[0]}", self.file_system, machines, ports)
@@ -67,20 +68,26 @@ class SecurityGroups(Construct):
         self, id: str, source: ec2.CfnSecurityGroup, target: ec2.CfnSecurityGroup, ports: tuple[int, int]
     ) -> None:
         """TCP from one group to another: out of the one and into the other."""
-        ec2.CfnSecurityGroupIngress(
-            self,
-            f"{id}In",
-            group_id=target.attr_group_id,
-            source_security_group_id=source.attr_group_id,
-            ip_protocol="tcp",
-            from_port=ports[0],
-            to_port=ports[1],
-        )
+        self._allow_in(id, source, target, ports)
         ec2.CfnSecurityGroupEgress(
             self,
             f"{id}Out",
             group_id=source.attr_group_id,
             destination_security_group_id=target.attr_group_id,
+            ip_protocol="tcp",
+            from_port=ports[0],
+            to_port=ports[1],
+        )
+
+    def _allow_in(
+        self, id: str, source: ec2.CfnSecurityGroup, target: ec2.CfnSecurityGroup, ports: tuple[int, int]
+    ) -> None:
+        """TCP from one group into another."""
+        ec2.CfnSecurityGroupIngress(
+            self,
+            f"{id}In",
+            group_id=target.attr_group_id,
+            source_security_group_id=source.attr_group_id,
             ip_protocol="tcp",
             from_port=ports[0],
             to_port=ports[1],
