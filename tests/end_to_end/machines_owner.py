@@ -18,6 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORK = "10.0.0"
+FILE_SYSTEM = "fs-0123456789abcdef0"
 
 
 def instance(number: int) -> str:
@@ -100,6 +101,7 @@ def main(state: Path, binds: dict[str, str]) -> None:
         binds=[Bind(source, target) for source, target in binds.items()],
     )
     machines.start()
+    machines.set_network(_network(groups={}, members={}, mounts=True))
     _serve(machines, state)
     if unprivileged:
         ownership.hand_back(state)
@@ -133,6 +135,8 @@ def _obey(machines: Any, state: Path, request: dict[str, Any]) -> Any:
             )
         case "set_file_system_available":
             machines.set_file_system_available(request["id"], request["available"])
+        case "set_network":
+            machines.set_network(_network(request["groups"], request["members"], mounts=request["mounts"]))
         case "add_volume" | "remove_volume":
             getattr(machines, request["verb"])(request["id"])
         case "attach_volume" | "detach_volume":
@@ -164,6 +168,26 @@ def _spec(number: int, user_data: bytes, more: dict[str, Any]) -> Any:
         "tokens_required": True,
     }
     return MachineSpec(**{**values, **more})
+
+
+def _network(groups: dict[str, Any], members: dict[str, list[str]], *, mounts: bool) -> Any:
+    """Machines 1 to 20 in the groups that `members` gives each, by default in one that lets everything through.
+
+    `groups`: name -> {"ingress": [[protocol, peer, first, last], ...], "egress": ...}. `mounts`: whether every machine
+    reaches the tests' file system.
+    """
+    from infra.local_cloud.machines.firewall import Group, Interface, Network, Permission
+
+    everything = [["-1", "0.0.0.0/0"]]
+    made = {
+        name: Group(**{way: tuple(Permission(*each) for each in rules) for way, rules in ways.items()})
+        for name, ways in {**groups, "open": {"ingress": everything, "egress": everything}}.items()
+    }
+    machines = tuple(
+        Interface(address(number), "vpc-1", frozenset(members.get(str(number), ["open"]))) for number in range(1, 21)
+    )
+    reached = frozenset((each.address, FILE_SYSTEM) for each in machines) if mounts else frozenset()
+    return Network(machines, made, mounts=reached)
 
 
 def _run(machines: Any, state: Path, number: int, script: str, timeout: float) -> tuple[int, str]:

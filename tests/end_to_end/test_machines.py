@@ -12,11 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.machines_owner import Owner, address, instance
+from tests.end_to_end.machines_owner import FILE_SYSTEM, NETWORK, Owner, address, instance
 
 pytestmark = [pytest.mark.local_cloud, pytest.mark.timeout(180)]
 
-DNS_NAME = "fs-0123456789abcdef0.fsx.us-east-1.amazonaws.com"
+DNS_NAME = f"{FILE_SYSTEM}.fsx.us-east-1.amazonaws.com"
+# An echo request without ping, which not every host has; the checksum of type 8, code 0 and zeroes is f7ff
+PING = (
+    "python3 -c 'import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 1); s.settimeout(1);"
+    ' s.sendto(b"\\x08\\0\\xf7\\xff\\0\\0\\0\\0", ("{}", 0)); sys.exit(s.recv(99)[20] != 0)\' 2>/dev/null'
+)
 TOKEN = (
     "TOKEN=$(curl -sf -m 5 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token);"
     'md() { curl -sf -m 5 -H "X-aws-ec2-metadata-token: $TOKEN" "http://169.254.169.254/latest/$1"; };'
@@ -146,12 +151,45 @@ def test_metadata_needs_a_token_and_is_ones_own(owner: Owner) -> None:
     assert owner.run(1, TOKEN + "md meta-data/nothing || echo none")[1] == "none\n"
 
 
-def test_metadata_is_refused_to_an_unknown_address(owner: Owner) -> None:
+@pytest.mark.parametrize(
+    ("taken", "target"),
+    [
+        (address(1), "169.254.169.254/latest/meta-data/"),
+        (address(15), "169.254.169.254/latest/meta-data/"),
+        (address(15), f"{address(1)}:9"),
+    ],
+)
+def test_a_machine_that_takes_another_address_reaches_nothing(owner: Owner, taken: str, target: str) -> None:
+    """Neither one in use, whose machine's role the metadata would give it, nor a free one."""
     script = (
-        "ip addr add 10.0.0.99/24 dev eth0; curl -s -m 5 --interface 10.0.0.99 -o /dev/null -w '%{http_code}' "
-        "http://169.254.169.254/latest/meta-data/; ip addr del 10.0.0.99/24 dev eth0"
+        f"ip addr add {taken}/24 dev eth0; curl -s -m 1 --interface {taken} http://{target}; code=$?; "
+        f"ip addr del {taken}/24 dev eth0; exit $code"
     )
-    assert owner.run(2, script)[1] == "404"
+    assert owner.run(2, script) == (28, "")
+    assert owner.run(1, TOKEN + "md meta-data/instance-id")[1] == instance(1), "and who has it keeps it"
+
+
+def test_groups_let_through_what_they_name_and_its_answers(owner: Owner) -> None:
+    servers = [f"setsid python3 -m http.server {port} >/dev/null 2>&1 &" for port in (8001, 8002)]
+    owner.run(2, " ".join(servers) + " until ss -ltn | grep -q :8002; do sleep 0.1; done")
+    code = "curl -s -m 1 -o /dev/null http://{}:{}/"
+    rule = ["tcp", "b", 8001, 8001]
+    groups = {
+        "a": {"egress": [rule, ["icmp", f"{address(2)}/32", -1, -1]]},
+        "b": {"ingress": [["tcp", "a", 8000, 8001], ["icmp", f"{NETWORK}.0/24", 8, -1]]},
+    }
+    try:
+        owner.ask("set_network", groups=groups, members={"1": ["a"], "2": ["b"]}, mounts=False)
+        assert owner.run(1, code.format(address(2), 8001))[0] == 0
+        assert owner.run(1, code.format(address(2), 8002))[0] == 28, "dropped, not refused"
+        assert owner.run(1, PING.format(address(2)))[0] == 0
+        assert owner.run(2, PING.format(address(1)))[0] == 1, "nobody lets this way"
+        assert owner.run(1, TOKEN + "md meta-data/instance-id")[1] == instance(1), "no group keeps this away"
+        owner.ask("set_network", groups={**groups, "b": {}}, members={"1": ["a"], "2": ["b"]}, mounts=False)
+        assert owner.run(1, code.format(address(2), 8001))[0] == 28
+    finally:
+        owner.ask("set_network", groups={}, members={}, mounts=True)
+    assert owner.run(1, code.format(address(2), 8002))[0] == 0
 
 
 def test_version_one_metadata_where_the_instance_allows_it(owner: Owner) -> None:
@@ -175,12 +213,12 @@ def test_nftables_can_keep_users_from_the_metadata(owner: Owner) -> None:
 
 
 def test_lustre_mounts_only_what_is_named_right_and_available(owner: Owner) -> None:
-    folder = Path(owner.ask("add_file_system", id="fs-0123456789abcdef0", dns_name=DNS_NAME, mount_name="abcdev"))
+    folder = Path(owner.ask("add_file_system", id=FILE_SYSTEM, dns_name=DNS_NAME, mount_name="abcdev"))
     (folder / "hello").write_text("from the bucket\n")
     mount = "mkdir -p /fsx; mount -t lustre -o noatime,flock "
     code, text = owner.run(1, f"{mount} {DNS_NAME}@tcp:/abcdev /fsx")
     assert code == 5 and "Input/output error" in text and "Is the MGS running?" in text
-    owner.ask("set_file_system_available", id="fs-0123456789abcdef0", available=True)
+    owner.ask("set_file_system_available", id=FILE_SYSTEM, available=True)
     code, text = owner.run(1, f"{mount} {DNS_NAME.replace('fs-0', 'fs-1')}@tcp:/abcdev /fsx")
     assert code == 22 and "Can't parse NID" in text
     code, text = owner.run(1, f"{mount} {DNS_NAME}@tcp:/wrong /fsx")
@@ -231,8 +269,9 @@ def test_gpu_devices_and_plain_devices(owner: Owner) -> None:
 
 
 def test_the_edge_leads_to_the_api(owner: Owner) -> None:
-    expected = "[default]\nendpoint_url = http://169.254.169.252:5055\n"
-    assert owner.run(1, "cat /root/.aws/config ~slurm/.aws/config 2>/dev/null")[1] in (expected, expected * 2)
+    text = owner.run(1, "cat /root/.aws/config; cmp /root/.aws/config ~slurm/.aws/config")[1]
+    assert "\nendpoint_url = http://169.254.169.252:5055\n" in text
+    assert "\ns3 =\n  endpoint_url = http://169.254.168." in text and text.endswith(":5055\n")
 
 
 def test_an_address_that_changes_hands_is_reached_at_once(owner: Owner) -> None:

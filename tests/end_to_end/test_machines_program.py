@@ -19,8 +19,9 @@ pytestmark = [pytest.mark.local_cloud, pytest.mark.timeout(180)]
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".envs/local-cloud/bin/python"
 USER_DATA = """#!/bin/bash
-endpoint=$(sed -n 's/^endpoint_url = //p' /root/.aws/config)
-curl -s -m 10 -o /dev/null -w '%{http_code}' "$endpoint/"
+of() { sed -n "/^$1 =/{n;s/.*= //p}" /root/.aws/config; }
+curl -s -m 10 -o /dev/null -w '%{http_code} ' "$(of ssm)"
+curl -s -m 1 -o /dev/null -w '%{http_code}' "$(of ec2)"
 echo " from $(hostname -I)"
 """
 
@@ -50,6 +51,17 @@ def launch(endpoint: str) -> tuple[str, str]:
     )
     vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"]
+    group = ec2.create_security_group(GroupName="all", Description="all", VpcId=vpc)["GroupId"]
+    https = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": [{"CidrIp": "10.9.0.0/16"}]}
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[https])
+    ec2.create_vpc_endpoint(
+        VpcId=vpc,
+        ServiceName="com.amazonaws.us-east-1.ssm",
+        VpcEndpointType="Interface",
+        SubnetIds=[subnet],
+        SecurityGroupIds=[group],
+        PrivateDnsEnabled=True,
+    )
     image = ec2.describe_images(Owners=["self", "amazon"])["Images"][0]["ImageId"]
     made = ec2.run_instances(
         ImageId=image, InstanceType="m5.large", MinCount=1, MaxCount=1, SubnetId=subnet, UserData=USER_DATA
@@ -74,8 +86,9 @@ def test_an_instance_is_a_machine_that_reaches_the_api_and_a_kill_leaves_room_fo
     while not (log.exists() and log.read_text().endswith("\n")):
         assert time.monotonic() < end, "the user data never ended"
         time.sleep(0.1)
-    code, _, whence = log.read_text().split()
-    assert code != "000" and whence == address, "the API answers in the machines' network"
+    code, none, _, whence = log.read_text().split()
+    assert code != "000" and whence == address, "a service with an endpoint answers in the machines' network"
+    assert none == "000", "one without does not"
     (machine,) = info(state)["machines"]
     assert (machine["id"], machine["ip"], machine["state"]) == (instance, address, "running")
 

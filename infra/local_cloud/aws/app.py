@@ -13,7 +13,7 @@ from infra.local_cloud.aws import budgets, cloudformation, ec2, fsx, iam, pins, 
 from infra.local_cloud.aws.catalogue import STOCK
 from infra.local_cloud.aws.cloud import Cloud
 from infra.local_cloud.aws.cloudformation.api import OPERATIONS as CLOUDFORMATION
-from infra.local_cloud.aws.ec2 import consistency, instances, interfaces, network, table, volumes
+from infra.local_cloud.aws.ec2 import consistency, instances, interfaces, network, security, table, volumes
 from infra.local_cloud.aws.gateway import Gateway
 from infra.local_cloud.aws.operations import Operations
 from infra.local_cloud.machines.api import Machines
@@ -47,6 +47,7 @@ PREPARATIONS = {
     ("ec2", "DeleteVpc"): network.refuse_used_vpc,
 }
 OBSERVERS = {
+    **{("ec2", name): security.refresh for name in STOCK["ec2"] if not name.startswith("Describe")},
     ("ec2", "CreateFlowLogs"): iam.judge_flow_logs,
     ("ec2", "DeleteVpcEndpoints"): interfaces.forget_deleted_endpoints,
     ("ec2", "CreateVpcEndpoint"): interfaces.own_endpoint_interfaces,

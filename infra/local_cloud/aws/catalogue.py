@@ -74,9 +74,9 @@ LIMITS: dict[str, str] = {
     "cloudformation": "resources are made one after the other; no nested stacks, macros, imports, custom resources"
     " or drift",
     "cloudwatch": "alarms are stored, not evaluated; metrics live in memory; no expressions beyond moto's",
-    "ec2": "no stop, start or reboot: a machine's disk does not outlive it; no fleets; security groups and routes are"
-    " stored, not enforced; a volume that CreateVolume made is a folder that machines format and mount, of no size or"
-    " speed; root volumes are records",
+    "ec2": "no stop, start or reboot: a machine's disk does not outlive it; no fleets; endpoint policies and network"
+    " ACLs are stored, not enforced; a volume that CreateVolume made is a folder that machines format and mount, of no"
+    " size or speed; root volumes are records",
     "ecr": "repositories are records, there is no registry behind them",
     "fsx": "contents are imported at once, not at first read; no HSM states, backups or quotas; a file that one file"
     " system exports does not reach another on the same prefix",

@@ -6,6 +6,7 @@ import errno
 import re
 import shutil
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,13 +61,19 @@ class FileSystems:
         if known is not None:
             shutil.rmtree(known.folder, ignore_errors=True)
 
-    def find(self, source: str, target: str) -> Path | Refusal:
-        """The folder that `mount -t lustre SOURCE TARGET` gets, or why it fails."""
+    def find(self, source: str, target: str, *, reached: Collection[str]) -> Path | Refusal:
+        """The folder that `mount -t lustre SOURCE TARGET` gets, or why it fails.
+
+        `reached`: the ids of the file systems to and from which the network lets Lustre's ports through. The client of
+        another waits for minutes and then says what is said here at once.
+        """
         match = _SOURCE.fullmatch(source)
         with self._lock:
             known = next((fs for fs in self._known.values() if match and fs.dns_name == match["host"]), None)
         if match is None or known is None:  # a name that does not resolve is no network identifier
             return Refusal(errno.EINVAL, f"mount.lustre: Can't parse NID '{source}'\n")
+        if known.file_system_id not in reached:
+            return _failed(source, target, errno.ETIMEDOUT, "Connection timed out")
         if not known.available:
             return _failed(source, target, errno.EIO, "Input/output error\nIs the MGS running?")
         folder = (known.folder / match["below"].lstrip("/")).resolve()  # neither `..` nor a link leads out of it

@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from .firewall import Network
 
 MachineState = Literal["pending", "running", "stopped"]
 MetadataTree = Mapping[str, str | bytes]
 WsgiApp = Callable[..., Any]
 
 API_ADDRESS = "169.254.169.252"
-"""Where machines reach the AWS API (same port as on the host's 127.0.0.1)."""
+"""Where machines look for AWS's services that have no address of their own (`services`); same port as on the host's
+127.0.0.1."""
 METADATA_ADDRESS = "169.254.169.254"
 """Where machines reach their instance metadata, port 80."""
 
@@ -111,7 +115,13 @@ class Machines(Protocol):
         """
 
     def serve_api(self, app: WsgiApp) -> None:
-        """Serve the AWS API in the machines' network too, at `API_ADDRESS` and the local cloud's port."""
+        """Serve the AWS API in the machines' network too, at the services' addresses and the local cloud's port."""
+
+    def set_network(self, network: Network) -> None:
+        """Say who reaches whom from now on, all at once; before the first call nobody reaches anything.
+
+        Raises `MachineError` when this host's kernel does not take the rules.
+        """
 
     def start(self) -> None:
         """Make the network and the image; after it machines can be launched."""

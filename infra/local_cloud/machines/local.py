@@ -13,18 +13,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from infra.local_cloud.devices.lustre import FileSystems
+from infra.local_cloud.devices.lustre import FileSystems, Refusal
 from infra.local_cloud.devices.metadata import MetadataServer
 from infra.local_cloud.devices.volume_programs import BY_ID, device_of
 from infra.local_cloud.devices.volumes import Volumes
 
-from . import image
-from .api import API_ADDRESS, METADATA_ADDRESS, MachineError, MachineSpec, MachineState, WsgiApp
+from . import firewall, image
+from .api import METADATA_ADDRESS, MachineError, MachineSpec, MachineState, WsgiApp
 from .inside.plan import Bind
 from .inside.programs import FOLDER
 from .machine import Machine
 from .network import Router
 from .root import Host, machine_plan
+from .services import only_its_own
 
 BOOTS_AT_ONCE = 4
 
@@ -50,6 +51,8 @@ class LocalMachines:
         self._by_address: dict[str, Machine] = {}
         self._lock = threading.Lock()
         self._router = Router()
+        self._network, self._ruleset = firewall.Network(), ""
+        self._network_lock = threading.Lock()
         self._file_systems = FileSystems(state / "fsx")
         self._volumes = Volumes(state / "volumes")
         self._layer: Path | None = None
@@ -65,6 +68,7 @@ class LocalMachines:
         for name in ("machines", "fsx", "volumes"):
             (self._state / name).mkdir(parents=True, exist_ok=True)
         self._router.start()
+        self.set_network(self._network)
         console = self._state / "image.log"
         self._layer = self._boots.submit(
             image.build, self._state / "image", host=self._host, repository=self._repository, console=console
@@ -89,7 +93,15 @@ class LocalMachines:
 
     def serve_api(self, app: WsgiApp) -> None:
         """See `Machines.serve_api`."""
-        self._serve(self._router.listen(API_ADDRESS, self._port), app)
+        self._serve(self._router.listen("0.0.0.0", self._port), only_its_own(app))
+
+    def set_network(self, network: firewall.Network) -> None:
+        """See `Machines.set_network`."""
+        ruleset = firewall.ruleset(network, api_port=self._port)
+        with self._network_lock:
+            if ruleset != self._ruleset:
+                self._router.filter(ruleset)
+            self._network, self._ruleset = network, ruleset
 
     # --- machines
 
@@ -106,13 +118,13 @@ class LocalMachines:
             folder=folder,
             image=self._layer,
             binds=self._binds,
-            endpoint=f"http://{API_ADDRESS}:{self._port}",
+            api_port=self._port,
         )
         machine = Machine(
             spec,
             folder=folder,
             plan=plan,
-            find_mount=self._file_systems.find,
+            find_mount=self._mounter(spec.private_ip),
             ask_volume=self._volumes.answer,
             log=self.log,
         )
@@ -211,6 +223,15 @@ class LocalMachines:
         return machine.spec if machine else None
 
     # --- file systems
+
+    def _mounter(self, address: str) -> Callable[[str, str], Path | Refusal]:
+        """How the machine at an address mounts: what the network keeps from it times out."""
+
+        def find(source: str, target: str) -> Path | Refusal:
+            reached = {identity for machine, identity in self._network.mounts if machine == address}
+            return self._file_systems.find(source, target, reached=reached)
+
+        return find
 
     def add_file_system(self, file_system_id: str, *, dns_name: str, mount_name: str) -> Path:
         """See `Machines.add_file_system`."""

@@ -68,7 +68,7 @@ class Machine:
             process = Process.start(self.plan, program_folder=programs, console=self.folder / "console.log")
             self._process = process
         try:
-            router.plug(process.pid, mac=spec.mac, gateway=spec.gateway, prefix_length=spec.prefix_length)
+            router.plug(process.pid, mac=spec.mac, address=spec.private_ip, gateway=spec.gateway)
             process.go()
             if process.receive(timeout=UP_WITHIN) != {"kind": "up"}:
                 raise MachineError(f"{spec.instance_id} did not come up; see {self.folder / 'console.log'}")

@@ -1,7 +1,9 @@
-"""The machines' network: one unnamed network namespace with a bridge that every machine is plugged into.
+"""The machines' network: one unnamed network namespace, a router to which every machine has a line of its own.
 
-It routes between the subnets of all VPCs and holds the addresses of their gateways, of the metadata service and of the
-AWS API. Nothing is made in the host's own network namespace, and nothing outlives this process.
+Within a subnet too every packet passes the router: it answers for the other machines (proxy ARP), takes from each line
+only what has that machine's address as its source (reverse path filter), and holds the ruleset of `firewall`. It has
+the addresses of the subnets' gateways, of the metadata service and of AWS's services. Nothing is made in the host's own
+network namespace, and nothing outlives this process.
 """
 
 from __future__ import annotations
@@ -14,17 +16,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from .api import API_ADDRESS, METADATA_ADDRESS, MachineError
+from .api import METADATA_ADDRESS, MachineError
 from .inside import syscalls
+from .services import OTHER_ADDRESS, SERVICES
 
-BRIDGE = "br0"
-# A bridge takes the lowest address of its ports unless told; each new machine could then cut the others off for a
-# minute.
-BRIDGE_MAC = "02:d0:00:00:00:01"
 BACKLOG = 128
-_SYSCTL = (
-    "cd /proc/sys/net/ipv4 && echo 1 >ip_forward && echo 0 >conf/all/send_redirects && echo 0 >conf/br0/send_redirects"
-)
+_SYSCTL = "cd /proc/sys/net/ipv4 && echo 1 >ip_forward && echo 1 >conf/all/proxy_arp && echo 1 >conf/all/rp_filter"
 
 
 class Router:
@@ -37,7 +34,7 @@ class Router:
         self._thread = threading.Thread(target=self._serve, name="router", daemon=True)
 
     def start(self) -> None:
-        """Make the namespace and its bridge. Raises `MachineError`."""
+        """Make the namespace and its router. Raises `MachineError`."""
         self._thread.start()
         self.run(self._make)
 
@@ -58,9 +55,13 @@ class Router:
         result: socket.socket = self.run(lambda: _listen(address, port))
         return result
 
-    def plug(self, pid: int, *, mac: str, gateway: str, prefix_length: int) -> None:
+    def plug(self, pid: int, *, mac: str, address: str, gateway: str) -> None:
         """Give the machine whose pid 1 is `pid` its `eth0`, and its subnet a gateway."""
-        self.run(lambda: self._plug(pid, mac, f"{gateway}/{prefix_length}"))
+        self.run(lambda: self._plug(pid, mac, address, gateway))
+
+    def filter(self, ruleset: str) -> None:
+        """Put a ruleset in the place of the one before. Raises `MachineError` with nft's words."""
+        self.run(lambda: nft(ruleset))
 
     def _serve(self) -> None:
         while (item := self._work.get()) is not None:
@@ -72,24 +73,25 @@ class Router:
 
     def _make(self) -> None:
         syscalls.unshare(syscalls.CLONE_NEWNET)
-        ip(
-            "link set lo up\n"
-            f"link add {BRIDGE} address {BRIDGE_MAC} type bridge forward_delay 0\nlink set {BRIDGE} up\n"
-            f"addr add {API_ADDRESS}/32 dev {BRIDGE}\naddr add {METADATA_ADDRESS}/32 dev {BRIDGE}\n"
-        )
+        addresses = [METADATA_ADDRESS, OTHER_ADDRESS, *(service.address for service in SERVICES.values())]
+        ip("link set lo up\n" + "".join(f"addr add {address}/32 dev lo\n" for address in addresses))
         # In a child: /proc/sys/net shows the namespace of the process's main thread, which is the host's.
         done = subprocess.run(["sh", "-c", _SYSCTL], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise MachineError(f"the machines' network can't route between subnets: {done.stderr.strip()}")
+            raise MachineError(f"the machines' network can't route between machines: {done.stderr.strip()}")
 
-    def _plug(self, pid: int, mac: str, gateway: str) -> None:
+    def _plug(self, pid: int, mac: str, address: str, gateway: str) -> None:
         self._ports += 1
         port = f"port{self._ports}"
         batch = (
-            f"link add {port} type veth peer name eth0 address {mac} netns {pid}\nlink set {port} master {BRIDGE} up\n"
+            f"link add {port} type veth peer name eth0 address {mac} netns {pid}\n"
+            # Linux would wait up to 0.8 s before it answers for somebody else
+            f"ntable change name arp_cache dev {port} proxy_delay 0\n"
+            f"link set {port} up\nneigh replace {address} lladdr {mac} dev {port} nud permanent\n"
+            f"route replace {address}/32 dev {port}\n"
         )
         if gateway not in self._addresses:
-            batch += f"addr add {gateway} dev {BRIDGE}\n"
+            batch += f"addr add {gateway}/32 dev lo\n"
             self._addresses.add(gateway)
         ip(batch)
 
@@ -99,6 +101,13 @@ def ip(batch: str) -> None:
     done = subprocess.run(["ip", "-batch", "-"], input=batch, capture_output=True, text=True, check=False)
     if done.returncode:
         raise MachineError(f"ip {batch!r} failed: {done.stderr.strip()}")
+
+
+def nft(ruleset: str) -> None:
+    """Apply a file of nft(8) in the calling thread's network namespace. Raises `MachineError` with its words."""
+    done = subprocess.run(["nft", "-f", "-"], input=ruleset, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MachineError(f"the machines' network does not take the security groups' rules: {done.stderr.strip()}")
 
 
 def machine_batch(*, private_ip: str, prefix_length: int, gateway: str) -> str:

@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGES = {"unshare": "util-linux", "setpriv": "util-linux", "prlimit": "util-linux", "ip": "iproute2", "bash": "bash"}
+PACKAGES = {
+    "unshare": "util-linux",
+    "setpriv": "util-linux",
+    "prlimit": "util-linux",
+    "ip": "iproute2",
+    "nft": "nftables",
+    "bash": "bash",
+}
 USER_PACKAGES = {"newuidmap": "uidmap", "newgidmap": "uidmap"}
 OLDEST_KERNEL = (5, 12)  # mount_setattr, overlayfs in user namespaces
 DISK_NEEDED = 500 << 20
@@ -19,8 +26,22 @@ IDS_NEEDED = 65536
 _TRIAL = """
 mount -t tmpfs trial "$1" && cd "$1" && mkdir upper work root &&
 mount -t overlay -o "lowerdir=/usr,upperdir=upper,workdir=work$2" trial root && mount -t proc proc upper &&
-mount -t sysfs sysfs upper && ip link add trial0 type bridge && ip link add trial1 type veth peer name trial2
+mount -t sysfs sysfs upper && ip link add trial1 type veth peer name trial2 || exit
+said=$(echo "$3" | nft -f - 2>&1) || { echo "no nftables: $(echo "$said" | head -n 1)" >&2; exit 1; }
 """
+NO_FILTER = "no nftables: "
+# What the machines' ruleset needs of the kernel: sets of pairs, connection tracking, the hook of forwarded packets
+_TRIAL_RULES = """table ip trial {
+  set pairs {
+    type ipv4_addr . ipv4_addr
+    elements = { 192.0.2.1 . 192.0.2.2 }
+  }
+  chain forward {
+    type filter hook forward priority filter; policy drop;
+    ct state established,related accept
+    ip saddr . ip daddr @pairs tcp dport 1-9 accept
+  }
+}"""
 
 
 @dataclass(frozen=True)
@@ -57,7 +78,12 @@ def problems(facts: Facts, *, state: Path) -> list[str]:
         )
     if not facts.root:
         found += user_problems(facts)
-    if facts.trial_error and not found:
+    if facts.trial_error.startswith(NO_FILTER) and not found:
+        found.append(
+            f"this kernel can't filter what passes between machines ({facts.trial_error.removeprefix(NO_FILTER)}): "
+            "sudo modprobe -a nf_tables nf_conntrack nft_ct, or boot a kernel that has them"
+        )
+    elif facts.trial_error and not found:
         found.append(
             f"this host refuses namespaces, overlayfs or virtual interfaces ({facts.trial_error}): "
             + (
@@ -155,6 +181,7 @@ def _try(state: Path, *, root: bool) -> str:
         "trial",
         str(folder),
         "" if root else ",userxattr",
+        _TRIAL_RULES,
     ]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     folder.rmdir()

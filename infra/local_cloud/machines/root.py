@@ -15,6 +15,7 @@ from .api import MachineSpec
 from .inside.plan import Bind, Join, NewFile, Plan
 from .inside.programs import FOLDER
 from .network import machine_batch
+from .services import sdk_config
 
 JOINED = ("/usr", "/etc", "/var", "/opt")
 _MERGED = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -182,10 +183,10 @@ def folders(host: Host) -> tuple[tuple[str, int], ...]:
 
 
 def machine_plan(
-    spec: MachineSpec, *, host: Host, folder: Path, image: Path, binds: Sequence[Bind], endpoint: str
+    spec: MachineSpec, *, host: Host, folder: Path, image: Path, binds: Sequence[Bind], api_port: int
 ) -> Plan:
     """The plan of one EC2 instance. `folder` is the machine's own folder on this host, `image` the image's layer."""
-    aws = f"[default]\nendpoint_url = {endpoint}\n"
+    aws = sdk_config(api_port)
     return Plan(
         mount_point=str(folder / "root"),
         host_name=spec.host_name,

@@ -11,6 +11,7 @@ limits.py      quotas and scripted capacity
 volumes.py     EBS volumes that machines really mount
 consistency.py what EC2 does not know yet
 network.py     deletions that AWS refuses while something depends on them
+security.py    who reaches whom: groups, endpoints and routes, told to the machines' network
 """
 
 from infra.local_cloud.aws.ec2 import instances, interfaces, network, placement, reservations, volumes

@@ -15,7 +15,16 @@ from moto.ec2.models.instances import Instance, InstanceState, StateReason
 from moto.ec2.utils import filter_iam_instance_profiles
 
 from infra.local_cloud.aws.cloud import Cloud
-from infra.local_cloud.aws.ec2 import consistency, interfaces, launch, limits, metadata, placement, templates
+from infra.local_cloud.aws.ec2 import (
+    consistency,
+    interfaces,
+    launch,
+    limits,
+    metadata,
+    placement,
+    security,
+    templates,
+)
 from infra.local_cloud.aws.ec2.table import (
     OPERATIONS,
     Ec2State,
@@ -63,6 +72,7 @@ def run_instances(cloud: Cloud, call: Call) -> Answer:
         count = _count(cloud, ec2, data, specs)
         dry_run(params)
         reservation = _make(cloud, region, data, version, specs, count)
+        security.refresh(cloud)
         for instance in reservation.instances:
             if profile is not None:
                 ec2.associate_iam_instance_profile(instance_id=instance.id, iam_instance_profile_arn=profile.arn)
@@ -339,6 +349,7 @@ def _terminate(cloud: Cloud, region: str, instance: Instance, reason: str) -> No
         for item in doomed:
             interfaces.release(region, item)
         set_state(instance, "terminated")
+        security.refresh(cloud)
         instance.state_reason = StateReason(reason, reason.split(":", 1)[0])
     cloud.record("terminated", instance=instance.id, reason=reason)
 

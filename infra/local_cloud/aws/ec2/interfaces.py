@@ -8,6 +8,7 @@ from typing import Any
 from moto.ec2.models.elastic_network_interfaces import Attachment, NetworkInterface
 
 from infra.local_cloud.aws.cloud import Cloud
+from infra.local_cloud.aws.ec2 import security
 from infra.local_cloud.aws.ec2.table import OPERATIONS, Ec2State, backend, dry_run, tags_of
 from infra.local_cloud.aws.errors import AwsError
 from infra.local_cloud.aws.operations import Answer, Call
@@ -20,6 +21,7 @@ class CardInterface(NetworkInterface):
     """moto's interface, with the network card that it sits on."""
 
     network_card_index = 0
+    file_system_id = ""  # of the file system whose servers it stands for
 
     @property
     def attachment(self) -> Attachment | None:
@@ -118,6 +120,7 @@ def own_endpoint_interfaces(cloud: Cloud, call: Call) -> None:
                 del ec2.enis[made.id]
                 made.id, made.requester_managed, made.interface_type = identity, True, "vpc_endpoint"
                 ec2.enis[identity] = made
+    security.refresh(cloud)
 
 
 def forget_deleted_endpoints(cloud: Cloud, call: Call) -> None:
@@ -125,6 +128,7 @@ def forget_deleted_endpoints(cloud: Cloud, call: Call) -> None:
     points = backend(call.region).vpc_end_points
     for identity in [name for name, item in points.items() if item.state == "deleted"]:
         del points[identity]
+    security.refresh(cloud)
 
 
 @OPERATIONS.add("CreateNetworkInterface")

@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 
 from infra.local_cloud.aws.cloud import Cloud
-from infra.local_cloud.aws.ec2 import interfaces
+from infra.local_cloud.aws.ec2 import interfaces, security
 from infra.local_cloud.aws.ec2.table import Ec2State, backend
 from infra.local_cloud.aws.errors import AwsError
 from infra.local_cloud.aws.fsx import rules
@@ -24,6 +24,7 @@ _ALPHABET = string.ascii_lowercase + string.digits
 def create_file_system(cloud: Cloud, call: Call) -> Answer:
     state, params = cloud.store(FsxState, call.region), call.params
     rules.check_file_system(params)
+    _check_groups(call)
     with state.lock:
         token = params.get("ClientRequestToken")
         if token in state.tokens and state.tokens[token] in state.file_systems:
@@ -31,6 +32,7 @@ def create_file_system(cloud: Cloud, call: Call) -> Answer:
         identity = f"fs-{uuid.uuid4().hex[:17]}"
         with cloud.store(Ec2State, call.region).lock:
             interface = _interface(call, identity)
+            security.refresh(cloud)
         view = _view(cloud, call, identity, interface)
         folder = cloud.machines.add_file_system(
             identity, dns_name=view["DNSName"], mount_name=view["LustreConfiguration"]["MountName"]
@@ -45,6 +47,17 @@ def create_file_system(cloud: Cloud, call: Call) -> Answer:
     return {"FileSystem": dict(view)}
 
 
+def _check_groups(call: Call) -> None:
+    """As FSx does: servers that could not reach each other are not made."""
+    groups = call.params.get("SecurityGroupIds", [])
+    if groups and not security.lustre_among(call.region, groups):
+        raise AwsError(
+            "InvalidNetworkSettings",
+            "The Amazon FSx file system cannot be created because the default security group in the subnet provided or"
+            " the provided security groups do not permit Lustre LNET network traffic on port 988",
+        )
+
+
 def _interface(call: Call, identity: str) -> Any:
     spec = {
         "SubnetId": call.params["SubnetIds"][0],
@@ -53,7 +66,7 @@ def _interface(call: Call, identity: str) -> Any:
         "DeleteOnTermination": False,
     }
     made = interfaces.make(call.region, spec, {})
-    made.requester_managed = True
+    made.requester_managed, made.file_system_id = True, identity
     return made
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from infra.local_cloud.aws.cloud import ACCOUNT, Cloud
+from infra.local_cloud.aws.ec2 import security
 from infra.local_cloud.aws.ec2.table import backend
 from infra.local_cloud.aws.errors import AwsError
 from infra.local_cloud.aws.operations import Call
 
 MAX_TARGETS = 50
+AGENT_SERVICES = ("ssm", "ssmmessages")  # of version 3.3 and later; older ones fetch commands from ec2messages
 
 
 def managed(cloud: Cloud, region: str) -> dict[str, Any]:
-    """Instances whose agent answers: their machine runs and they have a role to talk to SSM with."""
+    """Instances whose agent answers: their machine runs, they have a role to talk to SSM with, and a way to it."""
     ec2 = backend(region)
     return {
         instance.id: instance
@@ -21,6 +23,7 @@ def managed(cloud: Cloud, region: str) -> dict[str, Any]:
         if instance.state in ("pending", "running")
         and cloud.machines.state(instance.id) == "running"
         and instance.id in ec2.iam_instance_profile_associations
+        and all(security.answers(cloud, instance.private_ip, service) for service in AGENT_SERVICES)
     }
 
 

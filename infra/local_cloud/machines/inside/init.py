@@ -21,7 +21,7 @@ from types import FrameType
 
 from infra.local_cloud.devices.systemd.manager import Manager
 
-from . import announce, channel, children, user_data
+from . import channel, children, user_data
 from .setup import ENVIRONMENT
 
 STOP_GRACE = 5.0
@@ -160,13 +160,6 @@ class Init:
 
     # --- life and death
 
-    def announce(self) -> None:
-        """Tell the neighbours whose our address is now."""
-        try:
-            announce.announce()
-        except OSError as error:
-            self.say(f"the neighbours were not told our address: {error}")
-
     def boot(self) -> None:
         """Start enabled units, then the user data, and tell the owner how it went."""
         self.manager.start_enabled()
@@ -222,7 +215,7 @@ def main(arguments: list[str]) -> int:
     signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
     init.say(f"machine {' '.join(arguments)} is up")
     init.tell_owner({"kind": "up"})
-    for work in (init.obey_owner, init.serve_programs, init.announce, init.boot):
+    for work in (init.obey_owner, init.serve_programs, init.boot):
         _thread(work)
     while not terminate.is_set():
         select.select([wake], [], [])

@@ -92,11 +92,35 @@ class Api:
         iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
         return name
 
-    def instance(self, **request: Any) -> dict[str, Any]:
-        """One running instance with a profile."""
+    def endpoint(self, service: str, vpc: str, subnet: str, *, group: str) -> str:
+        """An interface endpoint as our stacks make them; its id."""
+        made = self.client("ec2").create_vpc_endpoint(
+            VpcId=vpc,
+            ServiceName=f"com.amazonaws.{REGION}.{service}",
+            VpcEndpointType="Interface",
+            SubnetIds=[subnet],
+            SecurityGroupIds=[group],
+            PrivateDnsEnabled=True,
+        )
+        return str(made["VpcEndpoint"]["VpcEndpointId"])
+
+    def open_group(self, vpc: str) -> str:
+        """A group that lets everything in and out."""
+        ec2 = self.client("ec2")
+        group = ec2.create_security_group(GroupName="open", Description="everything", VpcId=vpc)["GroupId"]
+        everything = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=everything)
+        return str(group)
+
+    def instance(self, *, managed: bool = False, **request: Any) -> dict[str, Any]:
+        """One running instance with a profile; `managed`: with SSM's endpoints in its network."""
         ec2 = self.client("ec2")
         if "SubnetId" not in request and "NetworkInterfaces" not in request:
-            request["SubnetId"] = self.subnet()[1]
+            vpc, request["SubnetId"] = self.subnet()
+            if managed:
+                group = self.open_group(vpc)
+                for service in ("ssm", "ssmmessages"):
+                    self.endpoint(service, vpc, request["SubnetId"], group=group)
         if "IamInstanceProfile" not in request:
             request["IamInstanceProfile"] = {"Name": self.profile()}
         request = {"ImageId": IMAGE, "InstanceType": "m5.large", "MinCount": 1, "MaxCount": 1, **request}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local_cloud.machines.api import MachineSpec
+from infra.local_cloud.machines.firewall import Network
 
 
 class FakeMachines:
@@ -24,6 +25,7 @@ class FakeMachines:
         self.available: dict[str, bool] = {}
         self.boots = True
         self.ran: list[tuple[str, list[str], dict[str, str]]] = []
+        self.network = Network()
         self.hold: threading.Event | None = None
         self.volumes: dict[str, str] = {}
         self.mounted: set[str] = set()
@@ -93,6 +95,9 @@ class FakeMachines:
         return True
 
     def serve_api(self, app: Any) -> None: ...
+
+    def set_network(self, network: Network) -> None:
+        self.network = network
 
     def start(self) -> None: ...
 

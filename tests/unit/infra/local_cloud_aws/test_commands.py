@@ -90,7 +90,7 @@ def ended(api: Api, command: str, identity: str) -> dict[str, Any]:
 
 
 def test_an_own_document_runs_with_typed_parameters(api: Api) -> None:
-    identity = api.instance()["InstanceId"]
+    identity = api.instance(managed=True)["InstanceId"]
     api.client("ssm").create_document(Name="Dure-x", Content=json.dumps(DOCUMENT), DocumentType="Command")
     found = ended(api, send(api, identity, "Dure-x", Verb=["show"], Argument=["a/b.json"]), identity)
     assert (found["Status"], found["ResponseCode"], found["StandardOutputContent"]) == (
@@ -105,7 +105,7 @@ def test_an_own_document_runs_with_typed_parameters(api: Api) -> None:
 
 
 def test_outputs_codes_and_the_limit_of_characters(api: Api) -> None:
-    identity = api.instance()["InstanceId"]
+    identity = api.instance(managed=True)["InstanceId"]
     failed = ended(api, send(api, identity, commands=["echo out", "echo err >&2", "exit 3"]), identity)
     assert (failed["Status"], failed["ResponseCode"]) == ("Failed", 3)
     assert (failed["StandardOutputContent"], failed["StandardErrorContent"]) == ("out\n", "err\n")
@@ -117,7 +117,7 @@ def test_outputs_codes_and_the_limit_of_characters(api: Api) -> None:
 
 
 def test_nothing_is_shown_while_it_runs_and_it_can_be_cancelled(api: Api) -> None:
-    identity = api.instance()["InstanceId"]
+    identity = api.instance(managed=True)["InstanceId"]
     command = send(api, identity, commands=["echo early", "sleep 30"])
     with pytest.raises(ClientError, match="InvocationDoesNotExist"):
         api.client("ssm").get_command_invocation(CommandId=command, InstanceId=identity)
@@ -140,7 +140,7 @@ def _running(api: Api, command: str, identity: str) -> dict[str, Any] | None:
 
 def test_targets_by_tag_and_who_can_be_told(api: Api) -> None:
     tags = [{"ResourceType": "instance", "Tags": [{"Key": "dure:role", "Value": "head"}]}]
-    head = api.instance(TagSpecifications=tags)
+    head = api.instance(managed=True, TagSpecifications=tags)
     other = api.instance(SubnetId=head["SubnetId"], IamInstanceProfile={"Name": "node"})["InstanceId"]
     mute = api.instance(SubnetId=head["SubnetId"], IamInstanceProfile={})["InstanceId"]
     ssm = api.client("ssm")

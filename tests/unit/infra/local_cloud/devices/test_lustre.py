@@ -19,10 +19,14 @@ def known(tmp_path: Path) -> FileSystems:
     return systems
 
 
+def find(known: FileSystems, source: str, *, reached: tuple[str, ...] = ("fs-0123",)) -> Path | Refusal:
+    return known.find(source, "/fsx", reached=reached)
+
+
 def test_the_right_names_give_the_folder(known: FileSystems, tmp_path: Path) -> None:
-    assert known.find(f"{DNS}@tcp:/abc", "/fsx") == tmp_path / "fs-0123"
-    assert known.find(f"{DNS}@tcp:/abc/", "/fsx") == tmp_path / "fs-0123"
-    assert known.find(f"{DNS}@tcp:/abc/below", "/fsx") == tmp_path / "fs-0123" / "below"
+    assert find(known, f"{DNS}@tcp:/abc") == tmp_path / "fs-0123"
+    assert find(known, f"{DNS}@tcp:/abc/") == tmp_path / "fs-0123"
+    assert find(known, f"{DNS}@tcp:/abc/below") == tmp_path / "fs-0123" / "below"
 
 
 @pytest.mark.parametrize(
@@ -37,25 +41,34 @@ def test_the_right_names_give_the_folder(known: FileSystems, tmp_path: Path) -> 
     ],
 )
 def test_wrong_names_fail_with_the_clients_words(known: FileSystems, source: str, code: int, words: str) -> None:
-    found = known.find(source, "/fsx")
+    found = find(known, source)
     assert isinstance(found, Refusal)
     assert found.code == code and words in found.text
 
 
 def test_only_an_available_file_system_mounts(known: FileSystems) -> None:
     known.set_available("fs-0123", False)
-    found = known.find(f"{DNS}@tcp:/abc", "/fsx")
+    found = find(known, f"{DNS}@tcp:/abc")
     assert isinstance(found, Refusal) and found.code == 5 and "Is the MGS running?" in found.text
+
+
+def test_one_that_the_network_keeps_away_times_out(known: FileSystems) -> None:
+    found = find(known, f"{DNS}@tcp:/abc", reached=("fs-0456",))
+    assert isinstance(found, Refusal)
+    assert (found.code, found.text) == (
+        110,
+        f"mount.lustre: mount {DNS}@tcp:/abc at /fsx failed: Connection timed out\n",
+    )
 
 
 def test_a_removed_one_is_gone_with_its_folder(known: FileSystems, tmp_path: Path) -> None:
     known.remove("fs-0123")
     known.remove("fs-0123")
     assert not (tmp_path / "fs-0123").exists()
-    assert isinstance(known.find(f"{DNS}@tcp:/abc", "/fsx"), Refusal)
+    assert isinstance(find(known, f"{DNS}@tcp:/abc"), Refusal)
 
 
 def test_no_link_leads_out_of_a_file_system(known: FileSystems, tmp_path: Path) -> None:
     (tmp_path / "fs-0123" / "link").symlink_to("/etc")
-    found = known.find(f"{DNS}@tcp:/abc/link", "/fsx")
+    found = find(known, f"{DNS}@tcp:/abc/link")
     assert isinstance(found, Refusal) and found.code == 2

@@ -29,6 +29,11 @@ def test_a_sound_host(facts: preflight.Facts) -> None:
         (replace(ROOT, free_bytes=10 << 20), "only 10 MB are free"),
         (replace(ROOT, trial_error="unshare failed: Operation not permitted"), "docker run --privileged"),
         (replace(USER, trial_error="x"), "run with sudo"),
+        (replace(ROOT, missing_programs=("nft",)), "apt-get install --no-install-recommends nftables"),
+        (
+            replace(USER, trial_error="no nftables: Error: Could not process rule: Operation not supported"),
+            "(Error: Could not process rule: Operation not supported): sudo modprobe -a nf_tables nf_conntrack nft_ct",
+        ),
         (
             replace(USER, sysctls={"kernel.unprivileged_userns_clone": "0"}),
             "sysctl -w kernel.unprivileged_userns_clone=1",

@@ -25,7 +25,7 @@ def plan(host: root.Host = HOST) -> Plan:
         folder=Path("/state/m"),
         image=Path("/state/image"),
         binds=[Bind("/a", "/b")],
-        endpoint="http://e",
+        api_port=5055,
     )
 
 
