@@ -20,7 +20,7 @@ import pytest
 
 from tests.cloud import Cloud, wait_until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 DISPLACES = "it lets nothing out: it stands where EC2 would put a rule that lets everything out"
 # rule or endpoint -> why nothing here fails without it
