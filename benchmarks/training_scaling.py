@@ -3,9 +3,11 @@
 Weak scaling: every rank has the same batch and one core. In turn: one rank; two ranks that know nothing of each other
 (what sharing a machine costs by itself); two Horovod ranks over loopback; and two that reduce only when the backward
 pass is over, whose waiting is the floor: what a reduction of these gradients takes here. Efficiency beyond the floor
-is (one rank's step + floor) / two ranks' step. Then two machines (network namespaces) with limited links: Horovod's
-timeline shows the share of the reduction that ran during the backward pass, with groups of gradients filled by name
-and as they become ready. The second part needs root.
+is (one rank's step + floor) / two ranks' step, of the fastest step of each arm. Where even one rank's fastest step
+takes much more than its CPU seconds, others disturb the machine and the result does not hold.
+
+Then two machines (network namespaces) with limited links: Horovod's timeline shows the share of the reduction that ran
+during the backward pass, with groups of gradients filled by name and as they become ready. This part needs root.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from benchmarks.training_support import TRAINER, environment
 from benchmarks.training_timeline import hidden, parse, reductions
 
 WEAK = {**MODEL, "batch": 4, "pin": True}
+DISTURBED = 1.15  # seconds over CPU seconds of one rank on one thread
 ARMS: dict[str, dict[str, object]] = {
     "one": {"reducer": "none"},
     "two": {"reducer": "trainer"},
@@ -66,10 +69,14 @@ def weak_scaling(*, runs: int, steps: int) -> dict[str, dict[str, float]]:
                 floor += [min(each) for each in zip(*waits, strict=True)]
             print(f"run {number + 1}/{runs} {name}: {median(seconds[name]):.3f} s", file=sys.stderr, flush=True)
     table = {
-        name: {"seconds": round(median(seconds[name]), 4), "cpu_seconds": round(median(cpu[name]), 4)}
+        name: {
+            "seconds": round(median(seconds[name]), 4),
+            "fastest": round(min(seconds[name]), 4),
+            "cpu_seconds": round(median(cpu[name]), 4),
+        }
         for name in seconds
     }
-    return {**table, "floor": {"seconds": round(median(floor), 4)}}
+    return {**table, "floor": {"seconds": round(median(floor), 4), "fastest": round(min(floor), 4)}}
 
 
 def overlap(folder: Path, *, order: str, groups: int, megabits: float, steps: int) -> tuple[float, float]:
@@ -111,7 +118,8 @@ def main() -> int:
     args = parser.parse_args()
     build_operators()
     table = weak_scaling(runs=args.runs, steps=args.steps)
-    one, two, floor = (table[name]["seconds"] for name in ("one", "two", "floor"))
+    one, two, floor = (table[name]["fastest"] for name in ("one", "two", "floor"))
+    disturbed = table["one"]["fastest"] > DISTURBED * table["one"]["cpu_seconds"]
     plans = (("names", 4), ("backward", 4), ("backward", 16))
     shares = overlaps(plans, runs=args.runs, megabits=args.megabits, steps=args.steps)
     beyond = (one + floor) / two
@@ -120,15 +128,16 @@ def main() -> int:
         beyond,
         unit="weak scaling of two ranks on a core each, beyond the measured floor of the reduction",
         goal=">= 0.9, and part of the reduction hidden",
-        holds=beyond >= 0.9 and max(plan["hidden"] for plan in shares.values()) > 0,
+        holds=not disturbed and beyond >= 0.9 and max(plan["hidden"] for plan in shares.values()) > 0,
         peers={
             "plain": one / two,
-            "strangers": one / table["two strangers"]["seconds"],
+            "strangers": one / table["two strangers"]["fastest"],
             **{f"hidden, {name}": row["hidden"] for name, row in shares.items()},
         },
         runs=args.runs,
         table={**table, **shares},
         megabits=args.megabits,
+        disturbed=disturbed,
     )
 
 
