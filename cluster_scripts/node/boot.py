@@ -1,6 +1,6 @@
 """A machine becomes a part of its cluster: `dure-node boot`, from the user data of its launch template.
 
-    identity, facts, firewall, user, (head: state volume,) folders, file system, munge, Slurm, agent
+    identity, facts, firewall, user, (head: state volume,) host name, folders, file system, munge, Slurm, agent
 
 Each step is logged with its time to /var/log/dure/boot.log. The first that fails ends the boot: such a machine joins
 no cluster. A second run changes nothing that is right already.
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cluster_scripts.jobs.errors import DureError, NoSuchCluster, StepFailed, Unreachable
-from cluster_scripts.node import accounts, firewall, launches, lustre, scratch, state_volume
+from cluster_scripts.node import accounts, firewall, launches, lustre, names, scratch, state_volume
 from cluster_scripts.node.identity import FILE, HEAD, Identity
 from cluster_scripts.node.slurm import Slurm
 from cluster_scripts.node.steps import StepLog
@@ -83,6 +83,8 @@ class Boot:
         if self.identity.role == HEAD and facts.head.state_volume:
             with self.log.step("state volume"):
                 self._mount_state(facts.head.state_volume)
+        with self.log.step("host name"):
+            names.settle(self.system, name=socket.gethostname(), address=self.identity.private_ip)
         with self.log.step("folders"):
             accounts.make_local_folders(self.system)
             self.system.write(FACTS_FILE, facts.to_json() + "\n")
