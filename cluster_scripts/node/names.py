@@ -40,12 +40,11 @@ def _is_loopback(address: str) -> bool:
 
 
 def settle(system: System, *, name: str, address: str) -> bool:
-    """Puts the file right; whether it was changed. A file that is missing is made."""
+    """Puts the file right; whether it was changed."""
     path = system.path(FILE)
-    before = path.read_text(encoding="utf-8") if path.is_file() else "127.0.0.1 localhost\n"
+    before = path.read_text(encoding="utf-8")
     after = without_loopback(before, name=name, address=address)
-    if path.is_file() and after == before:
+    if after == before:
         return False
-    system.folder("/etc")
     system.write(FILE, after)
     return True

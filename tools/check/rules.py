@@ -81,6 +81,12 @@ def no_leaks(files: list[str]) -> list[str]:
     ]
 
 
+def no_merge_marks(files: list[str]) -> list[str]:
+    """No file holds both sides of a merge."""
+    pattern = re.compile(r"^(<<<<<<<|>>>>>>>) ")
+    return [f"{f}:{n}: a merge that was not finished: {line}" for f, n, line in _lines(files) if pattern.search(line)]
+
+
 def links(files: list[str]) -> list[str]:
     """Every relative link in a document leads to a file."""
     pattern = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
@@ -121,4 +127,4 @@ def unit_files(files: list[str]) -> list[str]:
     return [f"ami:0: systemd-analyze: {line}" for line in ours]
 
 
-RULES = (one_code_path, boto3_in_its_place, short_files, no_leaks, links, hashed_locks, unit_files)
+RULES = (one_code_path, boto3_in_its_place, short_files, no_leaks, no_merge_marks, links, hashed_locks, unit_files)

@@ -55,6 +55,12 @@ def test_leaks(tree: Path, text: str) -> None:
     assert len(rules.no_leaks([put(tree, "docs/a.md", text + "\n")])) == 1
 
 
+def test_unfinished_merges(tree: Path) -> None:
+    text = "a\n" + "<" * 7 + " HEAD\nb\n=======\nc\n" + ">" * 7 + " branch\n"
+    found = rules.no_merge_marks([put(tree, "docs/a.md", text)])
+    assert [f.split(":")[1] for f in found] == ["2", "6"]
+
+
 def test_dead_links(tree: Path) -> None:
     put(tree, "docs/there.md", "")
     found = rules.links([put(tree, "docs/a.md", "[x](there.md) [y](gone.md) [z](https://example.com) [t](#top)\n")])

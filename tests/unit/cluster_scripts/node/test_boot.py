@@ -73,6 +73,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
     monkeypatch.setattr(System, "own", lambda *_, **__: None)
     monkeypatch.setattr(boot, "account", lambda _: type("Entry", (), {"pw_uid": 64030}))
     monkeypatch.setattr(boot, "listens", lambda address, port: True)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/hosts").write_text("127.0.0.1 localhost\n")
     yield Machine(
         tmp_path,
         answers={

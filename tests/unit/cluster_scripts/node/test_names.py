@@ -34,6 +34,8 @@ def test_what_is_right_is_left_alone() -> None:
 
 def test_the_file_is_written_once(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
+    (tmp_path / "etc").mkdir(exist_ok=True)
+    (tmp_path / "etc/hosts").write_text("127.0.0.1 localhost\n127.0.1.1 ip-10-0-0-7\n")
     assert names.settle(machine.system, name=NAME, address=ADDRESS)
     assert not names.settle(machine.system, name=NAME, address=ADDRESS)
     assert (tmp_path / "etc/hosts").read_text() == f"127.0.0.1 localhost\n{ADDRESS} {NAME} ip-10-0-0-7\n"
