@@ -127,6 +127,8 @@ def _obey(machines: Any, state: Path, request: dict[str, Any]) -> Any:
     match request["verb"]:
         case "launch":
             machines.launch(_spec(number, request["user_data"].encode(), request["more"]))
+        case "power_on":
+            machines.power_on(_spec(number, request["user_data"].encode(), request["more"]))
         case "run":
             return _run(machines, state, number, request["script"], request["timeout"])
         case "add_file_system":

@@ -74,7 +74,7 @@ LIMITS: dict[str, str] = {
     "cloudformation": "resources are made one after the other; no nested stacks, macros, imports, custom resources"
     " or drift",
     "cloudwatch": "alarms are stored, not evaluated; metrics live in memory; no expressions beyond moto's",
-    "ec2": "no stop, start or reboot: a machine's disk does not outlive it; no fleets; endpoint policies and network"
+    "ec2": "no hibernation; /tmp, /var/tmp and instance-store disks of a machine are empty after a reboot; no fleets; endpoint policies and network"
     " ACLs are stored, not enforced; a volume that CreateVolume made is a folder that machines format and mount, of no"
     " size or speed; root volumes are records",
     "ecr": "repositories are records, there is no registry behind them",
@@ -96,7 +96,6 @@ LIMITS: dict[str, str] = {
 # Asked for by the project's plans, and not there yet: requests get 501.
 MISSING: dict[str, str] = {
     "ec2:CreateFleet": "flexible queues without EFA",
-    "ec2:StopInstances, StartInstances, RebootInstances": "a machine's disk does not outlive it",
     "imagebuilder": "the image pipeline",
     "pricing": "prices come from the catalog in infra/config",
     "sagemaker, application-autoscaling": "serving",

@@ -78,6 +78,18 @@ class Volumes:
                 if known.machine == machine:
                     known.machine, known.mounted_at = "", []
 
+    def of(self, machine: str) -> list[str]:
+        """The volumes that a machine has."""
+        with self._lock:
+            return sorted(identity for identity, known in self._known.items() if known.machine == machine)
+
+    def unmount(self, machine: str) -> None:
+        """A machine is down: it keeps its volumes, and has none of them mounted."""
+        with self._lock:
+            for known in self._known.values():
+                if known.machine == machine:
+                    known.mounted_at = []
+
     def mounted_at(self, volume_id: str) -> list[str]:
         """Where its machine has mounted it, whether or not it still is."""
         with self._lock:

@@ -58,7 +58,7 @@ class Machines(Protocol):
 
     on_exit: Callable[[str], None] | None
     """Called with the instance id, on a thread of ours, when a machine ended by itself (power-off, crash, failed boot);
-    never for one that `terminate`, `crash` or `stop` ended."""
+    never for one that reboots, or that `terminate`, `power_off`, `crash` or `stop` ended."""
 
     def launch(self, spec: MachineSpec) -> None:
         """Start a machine and return at once; `state` says "pending" until its pid 1 runs."""
@@ -66,13 +66,22 @@ class Machines(Protocol):
     def terminate(self, instance_id: str) -> None:
         """Shut a machine down (a few seconds of grace, then the plug) and wait until it is dead. Idempotent."""
 
+    def power_off(self, instance_id: str) -> None:
+        """Shut a machine down as `terminate` does, and keep what it wrote and its volumes. Raises `MachineError`."""
+
+    def power_on(self, spec: MachineSpec) -> None:
+        """Start a machine that is "stopped" again, on what it wrote, and return at once. Raises `MachineError`."""
+
+    def reboot(self, instance_id: str) -> None:
+        """`power_off`, then `power_on`. Raises `MachineError`."""
+
     def crash(self, instance_id: str) -> None:
         """Pull the plug: every process dies at once, nothing is stopped cleanly. Idempotent; `on_exit` is not
         called.
         """
 
     def state(self, instance_id: str) -> MachineState | None:
-        """How the machine is; "stopped" when it ended by itself and was not terminated yet; None for an unknown one."""
+        """How the machine is; "stopped" when it ended by itself or was powered off; None for an unknown one."""
 
     def run(
         self,
@@ -111,7 +120,7 @@ class Machines(Protocol):
     def detach_volume(self, instance_id: str, volume_id: str) -> bool:
         """Take a volume from a running machine; False, and nothing is done, while it is mounted there.
 
-        A machine that ends gives its volumes back by itself.
+        A machine that is terminated gives its volumes back by itself.
         """
 
     def serve_api(self, app: WsgiApp) -> None:

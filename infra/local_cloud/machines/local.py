@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -20,7 +21,8 @@ from infra.local_cloud.devices.volumes import Volumes
 
 from . import firewall, image
 from .api import METADATA_ADDRESS, MachineError, MachineSpec, MachineState, WsgiApp
-from .inside.plan import Bind
+from .inside import setup, syscalls
+from .inside.plan import Bind, NewFile
 from .inside.programs import FOLDER
 from .machine import Machine
 from .network import Router
@@ -112,15 +114,33 @@ class LocalMachines:
         folder = self._state / "machines" / spec.instance_id
         if self._layer is None or self._stopped:
             raise MachineError(f"{spec.instance_id} can't be launched: the local cloud is not running")
+        machine = self._machine(spec, self._layer, again=False)
+        with self._lock:
+            if spec.instance_id in self._machines or spec.private_ip in self._by_address:
+                raise MachineError(f"{spec.instance_id} or its address {spec.private_ip} is in use by another machine")
+            self._machines[spec.instance_id] = self._by_address[spec.private_ip] = machine
+        (folder / "log").mkdir(parents=True, exist_ok=True)
+        # in our own mounts, so that it outlives the machine's: what an instance wrote is there when it starts again
+        Path(machine.plan.mount_point).mkdir(parents=True, exist_ok=True)
+        setup.mount_root(machine.plan)
+        self.log("launch", id=spec.instance_id, ip=spec.private_ip, type=spec.instance_type)
+        self._boots.submit(self._boot, machine)
+
+    def _machine(self, spec: MachineSpec, layer: Path, *, again: bool) -> Machine:
+        """One boot of a machine, not begun."""
+        folder = self._state / "machines" / spec.instance_id
+        disks = [NewFile(device_of(each), f"{each}\n") for each in self._volumes.of(spec.instance_id)]
         plan = machine_plan(
             spec,
             host=self._host,
             folder=folder,
-            image=self._layer,
+            image=layer,
             binds=self._binds,
             api_port=self._port,
+            disks=disks,
+            again=again,
         )
-        machine = Machine(
+        return Machine(
             spec,
             folder=folder,
             plan=plan,
@@ -128,13 +148,40 @@ class LocalMachines:
             ask_volume=self._volumes.answer,
             log=self.log,
         )
+
+    def power_off(self, instance_id: str) -> None:
+        """See `Machines.power_off`. Raises `MachineError` for an unknown one."""
+        machine = self._known(instance_id)
+        self.log("power off", id=instance_id)
+        machine.shut_down()
+        self._volumes.unmount(instance_id)
+
+    def power_on(self, spec: MachineSpec) -> None:
+        """See `Machines.power_on`. Raises `MachineError` for one that is not down."""
+        before = self._known(spec.instance_id)
+        if before.state != "stopped" or self._layer is None or self._stopped:
+            raise MachineError(f"{spec.instance_id} can't be powered on: it is {before.state}")
+        self._volumes.unmount(spec.instance_id)
+        machine = self._machine(spec, self._layer, again=True)
         with self._lock:
-            if spec.instance_id in self._machines or spec.private_ip in self._by_address:
-                raise MachineError(f"{spec.instance_id} or its address {spec.private_ip} is in use by another machine")
+            if self._machines.get(spec.instance_id) is not before:
+                raise MachineError(f"{spec.instance_id} can't be powered on: something else happens to it")
             self._machines[spec.instance_id] = self._by_address[spec.private_ip] = machine
-        (folder / "log").mkdir(parents=True, exist_ok=True)
-        self.log("launch", id=spec.instance_id, ip=spec.private_ip, type=spec.instance_type)
+        self.log("power on", id=spec.instance_id, ip=spec.private_ip, type=spec.instance_type)
         self._boots.submit(self._boot, machine)
+
+    def reboot(self, instance_id: str) -> None:
+        """See `Machines.reboot`. Raises `MachineError` for an unknown one."""
+        machine = self._known(instance_id)
+        self.power_off(instance_id)
+        self.power_on(machine.spec)
+
+    def _known(self, instance_id: str) -> Machine:
+        with self._lock:
+            machine = self._machines.get(instance_id)
+        if machine is None:
+            raise MachineError(f"there is no machine {instance_id}")
+        return machine
 
     def terminate(self, instance_id: str) -> None:
         """See `Machines.terminate`."""
@@ -161,11 +208,7 @@ class LocalMachines:
         timeout: float,
     ) -> int:
         """See `Machines.run`."""
-        with self._lock:
-            machine = self._machines.get(instance_id)
-        if machine is None:
-            raise MachineError(f"there is no machine {instance_id}")
-        return machine.run(argv, env=env, stdout=stdout, stderr=stderr, timeout=timeout)
+        return self._known(instance_id).run(argv, env=env, stdout=stdout, stderr=stderr, timeout=timeout)
 
     def describe(self) -> list[dict[str, Any]]:
         """What `status` shows of each machine."""
@@ -199,7 +242,13 @@ class LocalMachines:
         machine.listen()
         with self._lock:
             callback = self.on_exit if machine.wanted and not self._stopped else None
-        self.log("down", id=machine.spec.instance_id, by_itself=callback is not None)
+        self.log("down", id=machine.spec.instance_id, by_itself=machine.wanted, reboots=machine.reboots)
+        if callback is not None and machine.reboots:
+            try:
+                self.power_on(machine.spec)
+                return
+            except MachineError as error:
+                self.log("reboot failed", id=machine.spec.instance_id, error=str(error))
         if callback is not None:
             callback(machine.spec.instance_id)
 
@@ -209,13 +258,20 @@ class LocalMachines:
         if machine is None:
             return
         self.log(event, id=instance_id)
-        how(machine)
+        while True:
+            how(machine)
+            with self._lock:
+                current = self._machines.get(instance_id, machine)
+                if current is machine:  # else it was just starting again
+                    self._machines.pop(instance_id, None)
+                    if self._by_address.get(machine.spec.private_ip) is machine:
+                        del self._by_address[machine.spec.private_ip]
+                    break
+            machine = current
         self._volumes.leave(instance_id)
+        with contextlib.suppress(OSError):  # another end of the same machine was first
+            syscalls.unmount_lazily(machine.plan.mount_point)
         shutil.rmtree(machine.folder / "writable", ignore_errors=True)
-        with self._lock:
-            self._machines.pop(instance_id, None)
-            if self._by_address.get(machine.spec.private_ip) is machine:
-                del self._by_address[machine.spec.private_ip]
 
     def _spec_at(self, address: str) -> MachineSpec | None:
         with self._lock:
@@ -259,12 +315,17 @@ class LocalMachines:
         """See `Machines.attach_volume`."""
         self._volumes.attach(volume_id, instance_id)
         device = device_of(volume_id)
+        if self.state(instance_id) == "stopped":  # it finds its disks when it boots
+            return
         if self._shell(instance_id, f"mkdir -p {BY_ID} && echo {volume_id} >{device}") != 0:
             self._volumes.detach(volume_id)
             raise MachineError(f"{volume_id} could not be shown to {instance_id} as {device}")
 
     def detach_volume(self, instance_id: str, volume_id: str) -> bool:
         """See `Machines.detach_volume`."""
+        if self.state(instance_id) == "stopped":
+            self._volumes.detach(volume_id)
+            return True
         for target in self._volumes.mounted_at(volume_id):
             if self._shell(instance_id, f"mountpoint --quiet {shlex.quote(target)}") == 0:
                 return False

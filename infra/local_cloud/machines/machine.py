@@ -43,7 +43,7 @@ class Machine:
         self.state: MachineState = "pending"
         self.boot_seconds = 0.0
         self.user_data_code: int | None = None
-        self.wanted = True
+        self.wanted, self.reboots = True, False
         self._find_mount, self._ask_volume, self._log = find_mount, ask_volume, log
         self._process: Process | None = None
         self._lock = threading.Lock()
@@ -97,6 +97,8 @@ class Machine:
                     self._answer_mount(process, message)
                 case "volume":
                     self._answer_volume(process, message)
+                case "reboot":
+                    self.reboots = True
                 case "user-data":
                     self.user_data_code = message["code"]
                     self._log("user data ended", id=self.spec.instance_id, code=message["code"])

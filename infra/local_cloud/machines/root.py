@@ -183,9 +183,19 @@ def folders(host: Host) -> tuple[tuple[str, int], ...]:
 
 
 def machine_plan(
-    spec: MachineSpec, *, host: Host, folder: Path, image: Path, binds: Sequence[Bind], api_port: int
+    spec: MachineSpec,
+    *,
+    host: Host,
+    folder: Path,
+    image: Path,
+    binds: Sequence[Bind],
+    api_port: int,
+    disks: Sequence[NewFile] = (),
+    again: bool = False,
 ) -> Plan:
-    """The plan of one EC2 instance. `folder` is the machine's own folder on this host, `image` the image's layer."""
+    """The plan of one boot of an EC2 instance. `folder` is the machine's own folder on this host, `image` the image's
+    layer, `disks` what stands for its volumes, `again` whether it has booted before.
+    """
     aws = sdk_config(api_port)
     return Plan(
         mount_point=str(folder / "root"),
@@ -209,11 +219,14 @@ def machine_plan(
             # The AWS libraries know no system-wide file, and Slurm gives its programs no environment: one in each home.
             NewFile("~root/.aws/config", aws),
             NewFile("~slurm/.aws/config", aws),
+            *disks,
         ),
         log_folder=str(folder / "log"),
         network=machine_batch(private_ip=spec.private_ip, prefix_length=spec.prefix_length, gateway=spec.gateway),
         user_data=spec.user_data,
         instance_id=spec.instance_id,
+        kept=True,
+        again=again,
     )
 
 

@@ -259,28 +259,31 @@ def launch_places(data: dict[str, Any], count: int) -> list[tuple[int, int]]:
 
 def _boot(cloud: Cloud, region: str, instance: Instance) -> None:
     set_state(instance, "pending")
+    cloud.machines.launch(spec_of(cloud, region, instance))
+    cloud.record("launch", instance=instance.id, type=instance.instance_type, address=instance.private_ip)
+
+
+def spec_of(cloud: Cloud, region: str, instance: Instance) -> MachineSpec:
+    """The machine that an instance is now."""
     subnet = instance.nics[0].subnet
     network = ipaddress.ip_network(subnet.cidr_block)
     options, launched = instance.metadata_options, cloud.store(Ec2State, region).launched[instance.id]
     gpus = INSTANCE_TYPES[instance.instance_type].get("GpuInfo", {}).get("Gpus", [])
-    cloud.machines.launch(
-        MachineSpec(
-            instance_id=instance.id,
-            private_ip=str(instance.private_ip),
-            prefix_length=network.prefixlen,
-            gateway=str(network.network_address + 1),
-            mac=instance.nics[0].mac_address,
-            host_name=instance.private_dns_name.split(".", 1)[0],
-            instance_type=instance.instance_type,
-            gpus=sum(int(gpu.get("Count", 0)) for gpu in gpus if gpu.get("Manufacturer") == "NVIDIA"),
-            user_data=launched.user_data,
-            metadata=lambda: metadata.tree(cloud, region, instance),
-            tokens_required=options.http_tokens == "required",
-            hop_limit=options.http_put_response_hop_limit,
-            metadata_enabled=options.http_endpoint != "disabled",
-        )
+    return MachineSpec(
+        instance_id=instance.id,
+        private_ip=str(instance.private_ip),
+        prefix_length=network.prefixlen,
+        gateway=str(network.network_address + 1),
+        mac=instance.nics[0].mac_address,
+        host_name=instance.private_dns_name.split(".", 1)[0],
+        instance_type=instance.instance_type,
+        gpus=sum(int(gpu.get("Count", 0)) for gpu in gpus if gpu.get("Manufacturer") == "NVIDIA"),
+        user_data=launched.user_data,
+        metadata=lambda: metadata.tree(cloud, region, instance),
+        tokens_required=options.http_tokens == "required",
+        hop_limit=options.http_put_response_hop_limit,
+        metadata_enabled=options.http_endpoint != "disabled",
     )
-    cloud.record("launch", instance=instance.id, type=instance.instance_type, address=instance.private_ip)
 
 
 # ---- states
@@ -377,5 +380,6 @@ def machine_ended(cloud: Cloud, instance_id: str) -> None:
             begin_termination(cloud, region, instance, reason=reason)
         else:
             set_state(instance, "stopped")
+            security.refresh(cloud)
             instance.state_reason = StateReason(reason, reason.split(":", 1)[0])
         cloud.record("machine ended", instance=instance_id, state=instance.state)

@@ -13,6 +13,7 @@ from infra.local_cloud.machines.api import MachineError
 
 # GiB by type. Source: EC2's user guide, "Amazon EBS volume types"
 _SIZES = {"gp2": (1, 16384), "gp3": (1, 65536), "io1": (4, 16384), "io2": (4, 65536), "st1": (125, 16384)}
+_ATTACHABLE = ("running", "stopped")
 _HONOURED = frozenset(
     [
         "AvailabilityZone",
@@ -99,7 +100,7 @@ def attach_volume(cloud: Cloud, call: Call) -> Answer:
             "InvalidVolume.ZoneMismatch",
             f"The volume '{volume.id}' is not in the same availability zone as instance '{instance.id}'",
         )
-    if instance.state != "running":
+    if instance.state not in _ATTACHABLE:
         raise AwsError("IncorrectState", f"Instance '{instance.id}' is not 'running'.")
     if params["Device"] in instance.block_device_mapping:
         raise AwsError(
@@ -127,7 +128,7 @@ def detach_volume(cloud: Cloud, call: Call) -> Answer:
         raise AwsError("IncorrectState", f"Volume '{volume.id}' is in the 'available' state.")
     dry_run(params)
     instance = attachment.instance
-    if instance.state == "running" and not cloud.machines.detach_volume(instance.id, volume.id):
+    if instance.state in _ATTACHABLE and not cloud.machines.detach_volume(instance.id, volume.id):
         attachment.status = "busy"
         return _attachment(attachment, "busy")
     return _attachment(ec2.detach_volume(volume.id, instance.id, attachment.device), "detaching")

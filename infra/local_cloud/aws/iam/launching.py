@@ -26,6 +26,9 @@ _KINDS = {
     "lt": "launch-template",
     "vpc": "vpc",
 }
+_ON_INSTANCES = frozenset(
+    ["TerminateInstances", "StopInstances", "StartInstances", "RebootInstances", "ModifyInstanceAttribute"]
+)
 Values = dict[str, tuple[str, ...]]
 
 
@@ -43,9 +46,9 @@ def questions(cloud: Cloud, call: Call) -> Iterator[Question]:
     """What a request to EC2 asks."""
     if call.operation == "RunInstances":
         yield from _run_instances(cloud, call)
-    elif call.operation == "TerminateInstances":
-        for identity in call.params["InstanceIds"]:
-            yield _on(cloud, call, "ec2:TerminateInstances", identity, {})
+    elif call.operation in _ON_INSTANCES:
+        for identity in call.params.get("InstanceIds") or [call.params["InstanceId"]]:
+            yield _on(cloud, call, f"ec2:{call.operation}", identity, {})
     elif call.operation in ("CreateTags", "DeleteTags"):
         asked = _request_tags({tag["Key"]: tag.get("Value", "") for tag in call.params.get("Tags", [])})
         for identity in call.params["Resources"]:

@@ -41,6 +41,7 @@ class Init:
         self._questions: dict[int, socket.socket] = {}
         self._next_question = 0
         self._shutdown_timer: threading.Timer | None = None
+        self._reboot = False
 
     def say(self, text: str) -> None:
         """One line on the console."""
@@ -153,10 +154,14 @@ class Init:
         delay = float(message["delay"])
         if delay >= 0:
             self.say(f"{message['verb']} asked for, in {delay:g} s")
-            self._shutdown_timer = threading.Timer(delay, lambda: os.kill(1, signal.SIGTERM))
+            self._shutdown_timer = threading.Timer(delay, self._end, [bool(message["reboot"])])
             self._shutdown_timer.daemon = True
             self._shutdown_timer.start()
         return {"code": 0}
+
+    def _end(self, reboot: bool) -> None:
+        self._reboot = reboot
+        os.kill(1, signal.SIGTERM)
 
     # --- life and death
 
@@ -187,7 +192,9 @@ class Init:
             self.children.reap()
             stopper.join(0.01)
         children.end_everything(grace=1.0)
-        self.say("power down")
+        if self._reboot:
+            self.tell_owner({"kind": "reboot"})
+        self.say("reboot" if self._reboot else "power down")
         os._exit(0)
 
 

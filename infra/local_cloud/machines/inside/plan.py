@@ -44,7 +44,8 @@ class Join:
 class Plan:
     """A machine's root and start. The root itself is an empty folder in memory; only what is named here appears in it.
 
-    `mount_point`: an empty folder of the host. `joins`: the system's folders, outer ones first. `folders` and `links`:
+    `mount_point`: an empty folder of the host. `kept`: the root lies mounted there already, and outlives this boot.
+    `again`: an earlier boot made it. `joins`: the system's folders, outer ones first. `folders` and `links`:
     made in the root, with their mode or target. `writable`: a folder of the host for what the machine writes, None for
     memory.
     `masks`: folders inside joined ones that are shown empty, with their mode.
@@ -72,6 +73,8 @@ class Plan:
     instance_id: str = ""
     command: tuple[str, ...] = ()
     memory_limit: str = "50%"
+    kept: bool = False
+    again: bool = False
 
     def to_message(self) -> dict[str, Any]:
         """As JSON can hold it."""

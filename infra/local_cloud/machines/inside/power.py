@@ -1,6 +1,4 @@
-"""poweroff, halt, reboot and shutdown: each ends the machine, since an instance is what EC2 has and nothing reboots
-here.
-"""
+"""poweroff, halt, reboot and shutdown: each ends the machine; after a reboot its owner starts it again."""
 
 from __future__ import annotations
 
@@ -30,6 +28,17 @@ def delay_of(words: list[str], *, now: float) -> float | None:
     return None
 
 
+def reboots(verb: str, words: list[str]) -> bool:
+    """Whether the machine is to come up again. Source: reboot(8), shutdown(8): the last option of a kind counts."""
+    asked = verb == "reboot"
+    for word in words:
+        if word in ("-r", "--reboot"):
+            asked = True
+        elif word in ("-p", "--poweroff", "-P", "-h", "-H", "--halt"):
+            asked = False
+    return asked
+
+
 def main(arguments: list[str]) -> int:
     """`power poweroff|halt|reboot|shutdown [words]`."""
     verb, words = arguments[0], arguments[1:]
@@ -38,7 +47,7 @@ def main(arguments: list[str]) -> int:
         print(f"Failed to parse time specification: {' '.join(words)}", file=sys.stderr)
         return 1
     try:
-        answer, _ = channel.ask({"kind": "power", "verb": verb, "delay": delay})
+        answer, _ = channel.ask({"kind": "power", "verb": verb, "delay": delay, "reboot": reboots(verb, words)})
     except OSError as error:
         print(f"{verb}: pid 1 can't be reached: {error}", file=sys.stderr)
         return 1

@@ -3,8 +3,12 @@
 Started by the owner inside new net, UTS, IPC, PID and mount namespaces, with its end of the control channel as standard
 input. The order is what keeps the host safe: only one mount is made while the host's root is still `/`, an empty folder
 in memory at the machine's own folder, and that becomes the root. Everything else happens after pivot_root, when an
-absolute path or symbolic link leads into the machine; sources are then read below `/.host`, which is unmounted before
+absolute path or symbolic link leads into the machine; sources are then read below `HOST`, which is unmounted before
 any program but ip(8) runs.
+
+A root that an earlier boot left (`Plan.kept`) was written by the machine, and may hold symbolic links that were put
+there to catch us. None can lead to the host's files: the name of `HOST` is drawn anew at each boot, so that no link
+knows it, and nothing is made in the one folder of the host that the machine wrote, its log.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from pathlib import Path
 from . import channel, syscalls
 from .plan import Bind, Join, NewFile, Plan
 
-HOST = "/.host"
+HOST = f"/.host-{os.urandom(16).hex()}"
 WRITABLE = "/.writable"
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
@@ -48,14 +52,22 @@ def main(arguments: list[str]) -> int:
 
 
 def enter_root(plan: Plan) -> None:
-    """Mount the machine's root, empty, and pivot into it; the host's root lies at `/.host` from then on."""
+    """Mount the machine's root, empty, unless it lies there already, and pivot into it; the host's root is at `HOST` from
+    then on.
+    """
     syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
-    syscalls.mount("machine", plan.mount_point, kind="tmpfs", data=f"mode=755,size={plan.memory_limit}")
+    if not plan.kept:
+        mount_root(plan)
     os.chdir(plan.mount_point)
     Path(HOST[1:]).mkdir(mode=0o700)
     syscalls.pivot_root(".", HOST[1:])
     os.chroot(".")
     os.chdir("/")
+
+
+def mount_root(plan: Plan) -> None:
+    """Mount an empty root at the plan's mount point."""
+    syscalls.mount("machine", plan.mount_point, kind="tmpfs", data=f"mode=755,size={plan.memory_limit}")
 
 
 def join(item: Join, number: int, plan: Plan) -> None:
@@ -85,10 +97,12 @@ def furnish(plan: Plan) -> None:
     files.
     """
     for path, mode in plan.folders:
-        Path(path).mkdir(parents=True, exist_ok=True)
-        Path(path).chmod(mode)
+        if not Path(path).is_dir():
+            Path(path).mkdir(parents=True)
+            Path(path).chmod(mode)
     for path, target in plan.links:
-        Path(path).symlink_to(target)
+        if not Path(path).is_symlink():
+            Path(path).symlink_to(target)
     for number, folder in enumerate(plan.joins):
         join(folder, number, plan)
     mount_kernel_file_systems()
@@ -101,7 +115,7 @@ def furnish(plan: Plan) -> None:
     for path in _DIRECTORIES:
         Path(path).mkdir(parents=True, exist_ok=True)
     if plan.log_folder:
-        private_log_folder(HOST + plan.log_folder)
+        private_log_folder(HOST + plan.log_folder, again=plan.again)
     for item in plan.binds:
         show(item)
     socket.sethostname(plan.host_name)
@@ -148,11 +162,11 @@ def private_folder(path: str, mode: int) -> None:
     syscalls.mount("private", path, kind="tmpfs", flags=syscalls.MS_NOSUID | syscalls.MS_NODEV, data=f"mode={mode:o}")
 
 
-def private_log_folder(outside: str) -> None:
+def private_log_folder(outside: str, *, again: bool) -> None:
     """/var/log with the folders that packages made there, kept outside the machine so that it can be read
-    afterwards.
+    afterwards. At a later boot it is there, and what is in it is the machine's: we touch none of it.
     """
-    for entry in sorted(Path("/var/log").iterdir()):
+    for entry in [] if again else sorted(Path("/var/log").iterdir()):
         if entry.is_dir() and not entry.is_symlink():
             copy, known = Path(outside, entry.name), entry.stat()
             copy.mkdir(exist_ok=True)

@@ -22,6 +22,7 @@ class FakeMachines:
         self.specs: dict[str, MachineSpec] = {}
         self.states: dict[str, str] = {}
         self.terminated: list[str] = []
+        self.rebooted: list[str] = []
         self.available: dict[str, bool] = {}
         self.boots = True
         self.ran: list[tuple[str, list[str], dict[str, str]]] = []
@@ -41,6 +42,17 @@ class FakeMachines:
             self.terminated.append(instance_id)
 
     crash = terminate
+
+    def power_off(self, instance_id: str) -> None:
+        if self.hold is not None:
+            self.hold.wait(5)
+        self.states[instance_id] = "stopped"
+
+    def power_on(self, spec: MachineSpec) -> None:
+        self.launch(spec)
+
+    def reboot(self, instance_id: str) -> None:
+        self.rebooted.append(instance_id)
 
     def state(self, instance_id: str) -> Any:
         return self.states.get(instance_id)

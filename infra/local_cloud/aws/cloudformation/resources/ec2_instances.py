@@ -170,7 +170,16 @@ def _look(context: Context, identity: str) -> dict[str, Any]:
 
 
 def _update_instance(context: Context, made: Made, old: Properties, new: Properties) -> Made:
-    return only_tags(context, made, old, new)
+    """Another type is a stop and a start of the same instance: its root volume, as all here, is EBS."""
+    done = only_tags(context, made, {**old, "InstanceType": new.get("InstanceType")}, new)
+    if old.get("InstanceType") != new.get("InstanceType"):
+        ec2, identity = context.client("ec2"), made.physical_id
+        ec2.stop_instances(InstanceIds=[identity])
+        _wait_for_state(context, identity, "stopped")
+        ec2.modify_instance_attribute(InstanceId=identity, InstanceType={"Value": new["InstanceType"]})
+        ec2.start_instances(InstanceIds=[identity])
+        _wait_for_state(context, identity, "running")
+    return done
 
 
 def _delete_instance(context: Context, made: Made, properties: Properties) -> None:
