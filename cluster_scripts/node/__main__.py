@@ -1,6 +1,6 @@
 """`dure-node VERB`: what the machine's units, Slurm's hooks and the SSM document call.
 
-    boot                       from user data, as root
+    boot                       from user data, later from dure-boot.service, as root
     serve                      from the SSM document, as root on the head (SSM_Verb, SSM_Argument)
     keep                       dure-keeper.service, as slurm on the head
     resume, suspend, resume-fail NODES; prolog-slurmctld    from slurmctld, as slurm

@@ -1,6 +1,7 @@
-"""A machine becomes a part of its cluster: `dure-node boot`, from the user data of its launch template.
+"""A machine becomes a part of its cluster: `dure-node boot`, at an instance's first boot from the user data of its launch
+template, at every other one from dure-boot.service, which the first enables.
 
-    identity, facts, firewall, user, (head: state volume,) host name, folders, file system, munge, Slurm, agent
+    identity, later boots, facts, firewall, user, (head: state volume,) host name, folders, file system, munge, Slurm, agent
 
 Each step is logged with its time to /var/log/dure/boot.log. The first that fails ends the boot: such a machine joins
 no cluster. A second run changes nothing that is right already.
@@ -25,6 +26,7 @@ from infra.config.facts import Facts, FactsError, parameter_name
 TOOLKIT = "/opt/dure/toolkit/current/cluster_scripts"
 FACTS_FILE = "/etc/dure/facts.json"
 LOG_FILE = "/var/log/dure/boot.log"
+UNIT = "dure-boot.service"
 MUNGE_KEY = "/etc/munge/munge.key"
 SLURMD_OPTIONS = "/etc/dure/slurmd.env"
 SLURMCTLD_PORT, SLURMD_PORT = 6817, 6818
@@ -74,6 +76,7 @@ class Boot:
             raise
 
     def _steps(self) -> None:
+        self._enable()
         with self.log.step("facts"):
             facts = self._facts()
         with self.log.step("job user"):
@@ -134,6 +137,18 @@ class Boot:
                 lambda: listens(self.identity.private_ip, SLURMD_PORT),
                 seconds=DAEMON_SECONDS,
             )
+
+    def _enable(self) -> None:
+        """Have the machine boot like this again: user data runs once in an instance's life.
+
+        It is the first step, so that a machine whose boot failed tries again when it is rebooted. An image without the
+        unit is no reason to fail: the machine works as long as it does not reboot.
+        """
+        if self.system.run(["systemctl", "is-enabled", "--quiet", UNIT]).code == 0:
+            return
+        done = self.system.run(["systemctl", "enable", UNIT], timeout=DAEMON_SECONDS)
+        said = f"a reboot will not bring this machine back: {done.stderr.strip()}" if done.code else ""
+        self.log.note("later boots", said, ok=not done.code)
 
     def _facts(self) -> Facts:
         """Wait for the cluster's facts: a head can be up before the rest of its stack."""

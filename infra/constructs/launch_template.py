@@ -50,6 +50,8 @@ class HeadTemplate(Construct):
                 iam_instance_profile=_TEMPLATE.IamInstanceProfileProperty(arn=profile_arn),
                 metadata_options=_metadata(),
                 monitoring=_TEMPLATE.MonitoringProperty(enabled=True),
+                # EC2 moves it from hardware that fails; it boots there as after a reboot
+                maintenance_options=_TEMPLATE.MaintenanceOptionsProperty(auto_recovery="default"),
                 block_device_mappings=[_root(base, root_volume_gib)],
                 tag_specifications=_launched_tags(base, role="head", name=name),
                 user_data=cdk.Fn.base64(USER_DATA),

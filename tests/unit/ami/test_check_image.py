@@ -67,4 +67,13 @@ def test_drivers_only_where_the_hardware_is(check: ModuleType) -> None:
 
 def test_files_of_an_image(check: ModuleType, tmp_path: Path) -> None:
     found = list(check.missing(tmp_path))
-    assert any("dure-slurmd.service is missing" in problem for problem in found)
+    for unit in ("dure-slurmd", "dure-boot"):
+        assert any(f"{unit}.service is missing" in problem for problem in found)
+    assert not any("is enabled" in problem for problem in found)
+
+
+def test_an_image_of_a_machine_that_has_booted_is_told(check: ModuleType, tmp_path: Path) -> None:
+    wants = tmp_path / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True)
+    (wants / "dure-boot.service").symlink_to("/etc/systemd/system/dure-boot.service")
+    assert any("systemctl disable dure-boot.service" in problem for problem in check.missing(tmp_path))

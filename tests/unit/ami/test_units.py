@@ -72,6 +72,7 @@ def test_units_use_what_every_manager_of_ours_knows(unit: Path) -> None:
     assert parser["Service"]["Type"] in ("simple", "exec", "forking", "oneshot", "notify")
     known = {
         "Type",
+        "RemainAfterExit",
         "ExecStart",
         "User",
         "Group",
@@ -89,6 +90,8 @@ def test_units_use_what_every_manager_of_ours_knows(unit: Path) -> None:
         "Delegate",
         "TasksMax",
     }
+    # nothing else may start before the boot has made the machine a part of its cluster
+    assert parser.has_section("Install") is (unit.stem == "dure-boot")
     assert {key for key in parser["Service"] if not key.startswith("Limit")} <= known
     assert parser["Unit"]["Description"].startswith("Dure: ")
 

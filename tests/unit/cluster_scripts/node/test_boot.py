@@ -92,7 +92,8 @@ def run(machine: Machine, identity: Identity, services: Services | None = None) 
 
 
 def started(machine: Machine) -> list[str]:
-    return [line.removesuffix(".service").split("dure-")[1] for line in machine.ran("systemctl")]
+    lines = [line for line in machine.ran("systemctl") if not line.endswith(boot.UNIT)]
+    return [line.removesuffix(".service").split("dure-")[1] for line in lines]
 
 
 def failed(machine: Machine) -> list[str]:
@@ -108,6 +109,29 @@ def test_a_head(machine: Machine) -> None:
     assert json.loads((machine.root / "etc/dure/identity.json").read_text())["node"] == "head"
     assert (machine.root / "etc/dure/facts.json").read_text() == FACTS.to_json() + "\n"
     assert "{ 0, 64030 }" in "".join(machine.inputs)
+
+
+def test_the_first_boot_sees_to_the_later_ones_before_anything_can_fail(machine: Machine) -> None:
+    machine.answers["systemctl is-enabled"] = Result(1, "disabled\n", "")
+    with pytest.raises(StepFailed):
+        run(machine, HEAD, Services(key="short"))
+    assert machine.ran("systemctl")[:2] == [
+        "systemctl is-enabled --quiet dure-boot.service",
+        "systemctl enable dure-boot.service",
+    ]
+    assert failed(machine) == ["munge"]
+
+
+def test_a_later_boot_enables_nothing(machine: Machine) -> None:
+    run(machine, HEAD)
+    assert not [line for line in machine.ran("systemctl") if " enable " in line]
+
+
+def test_an_older_image_without_the_unit_boots_and_says_so(machine: Machine) -> None:
+    machine.answers["systemctl is-enabled"] = machine.answers["systemctl enable"] = Result(1, "", "Unit is missing")
+    run(machine, HEAD)
+    assert failed(machine) == ["later boots"]
+    assert "a reboot will not bring this machine back: Unit is missing" in machine.logged()
 
 
 def test_a_heads_state_volume_is_mounted_before_anything_is_written_there(machine: Machine) -> None:
@@ -165,6 +189,7 @@ def test_a_second_boot_restarts_only_what_takes_changes(machine: Machine) -> Non
     machine.answers["mountpoint"] = Result(0, "", "")
     run(machine, HEAD)
     assert machine.ran("systemctl") == [
+        "systemctl is-enabled --quiet dure-boot.service",
         "systemctl start dure-munged.service",
         "systemctl start dure-slurmctld.service",
         "systemctl restart dure-keeper.service",
