@@ -1,4 +1,5 @@
-"""A head that reboots, or is stopped and started, is the head again by itself: EC2's recovery, and another type for it."""
+"""A head that reboots, or is stopped and started, is the head again by itself: EC2's recovery, and another type for it.
+A node that reboots joins again."""
 
 from __future__ import annotations
 
@@ -93,12 +94,25 @@ def test_a_head_comes_back(own_cluster: Cloud) -> None:
     assert (code, int(rules) > 0) == (0, True), "the metadata is closed to users again"
 
 
+def test_a_node_comes_back_and_its_job_starts_again(own_cluster: Cloud) -> None:
+    job = submit(own_cluster, "sh", "-c", "echo begun; sleep 6; echo over")
+    until_state(own_cluster, job, "running")
+    wait_until(lambda: "begun" in own_cluster.dure("logs", job).stdout, what="it has begun", timeout=60)
+    (node,) = own_cluster.instances(role="compute")
+    own_cluster.client("ec2").reboot_instances(InstanceIds=[node])
+    wait_until(lambda: boots(own_cluster, node)[0] == 2, what="the node's second boot ends", timeout=60)
+    wait_until(lambda: states(own_cluster)[job] == "completed", what="its job ends well", timeout=180)
+    said = own_cluster.dure("logs", job).stdout
+    assert (said.count("begun"), said.count("over")) == (2, 1), said
+
+
 def test_another_type_is_the_same_head(own_cluster: Cloud, tmp_path: Path) -> None:
     head = own_cluster.head()
     content = yaml.safe_load(LOCAL.read_text())
     content["head"] = {**content.get("head", {}), "instance_type": "m5.4xlarge"}
     file = tmp_path / "local.yaml"
     file.write_text(yaml.safe_dump(content))
-    deploy = ("deploy", "--all", "--require-approval", "never", "-c", f"cluster={file}", "--output", str(tmp_path / "o"))
+    context = ("-c", f"cluster={file}", "--output", str(tmp_path / "cdk.out"))
+    deploy = ("deploy", "--all", "--require-approval", "never", *context)
     restart(own_cluster, head, lambda: own_cluster.cdk(*deploy), times=5)
     assert own_cluster.instances(role="head")[head]["InstanceType"] == "m5.4xlarge"

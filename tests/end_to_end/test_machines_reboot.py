@@ -1,4 +1,5 @@
-"""A machine that reboots, or is stopped and started, is the same one: its files, its volumes, its first boot behind it."""
+"""A machine that reboots, or is stopped and started, is the same one: its files, its volumes, its first boot behind
+it."""
 
 from __future__ import annotations
 
@@ -79,7 +80,7 @@ def test_a_reboot_keeps_files_and_runs_units_but_no_user_data(owner: Owner) -> N
     assert owner.ask("exited") == []
 
 
-@pytest.mark.parametrize("command", ["reboot", "shutdown -r now"])
+@pytest.mark.parametrize("command", ["reboot", "systemctl reboot", "shutdown -r now"])
 def test_a_reboot_from_inside(owner: Owner, command: str) -> None:
     prepare(owner)
     assert owner.run(1, f"(sleep 0.3; {command}) >/dev/null 2>&1 &")[0] == 0
@@ -104,7 +105,7 @@ def test_a_stop_and_a_start(owner: Owner) -> None:
 
 def test_a_machine_that_powered_off_can_be_started(owner: Owner) -> None:
     prepare(owner)
-    owner.run(1, "(sleep 0.3; poweroff) >/dev/null 2>&1 &")
+    owner.run(1, "(sleep 0.3; systemctl poweroff) >/dev/null 2>&1 &")
     end = time.monotonic() + 15
     while owner.ask("exited") != [instance(1)]:
         assert time.monotonic() < end

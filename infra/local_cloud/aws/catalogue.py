@@ -74,9 +74,9 @@ LIMITS: dict[str, str] = {
     "cloudformation": "resources are made one after the other; no nested stacks, macros, imports, custom resources"
     " or drift",
     "cloudwatch": "alarms are stored, not evaluated; metrics live in memory; no expressions beyond moto's",
-    "ec2": "no hibernation; /tmp, /var/tmp and instance-store disks of a machine are empty after a reboot; no fleets; endpoint policies and network"
-    " ACLs are stored, not enforced; a volume that CreateVolume made is a folder that machines format and mount, of no"
-    " size or speed; root volumes are records",
+    "ec2": "no hibernation; what a machine wrote is kept while it is stopped, but for /tmp and /var/tmp; no fleets;"
+    " endpoint policies and network ACLs are stored, not enforced; a volume that CreateVolume made is a folder that"
+    " machines format and mount, of no size or speed; root volumes are records",
     "ecr": "repositories are records, there is no registry behind them",
     "fsx": "contents are imported at once, not at first read; no HSM states, backups or quotas; a file that one file"
     " system exports does not reach another on the same prefix",

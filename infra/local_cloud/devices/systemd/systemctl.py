@@ -14,7 +14,7 @@ def main(arguments: list[str]) -> int:
         print("systemd 252 (local cloud)")
         return 0
     if set(arguments) & {"poweroff", "halt", "reboot"}:
-        request = {"kind": "power", "verb": arguments[-1], "delay": 0}
+        request = {"kind": "power", "verb": arguments[-1], "delay": 0, "reboot": "reboot" in arguments}
     else:
         request = {"kind": "systemctl", "arguments": arguments}
     try:

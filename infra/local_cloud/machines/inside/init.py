@@ -145,8 +145,8 @@ class Init:
                 self.say(f"an answer was not taken: {error}")
 
     def power(self, message: channel.Message) -> channel.Message:
-        """poweroff, halt, reboot, shutdown: each ends the machine, now or after `delay` seconds; a negative delay
-        cancels.
+        """poweroff, halt, reboot, shutdown: each ends this boot of the machine, now or after `delay` seconds; a
+        negative delay cancels.
         """
         if self._shutdown_timer is not None:
             self._shutdown_timer.cancel()

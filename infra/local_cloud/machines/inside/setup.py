@@ -52,8 +52,8 @@ def main(arguments: list[str]) -> int:
 
 
 def enter_root(plan: Plan) -> None:
-    """Mount the machine's root, empty, unless it lies there already, and pivot into it; the host's root is at `HOST` from
-    then on.
+    """Mount the machine's root, empty, unless it lies there already, and pivot into it; the host's root is at `HOST`
+    from then on.
     """
     syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
     if not plan.kept:

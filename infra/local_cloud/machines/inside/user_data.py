@@ -36,8 +36,8 @@ def refusal(data: bytes) -> str | None:
 
 
 def run(children: Children, *, instance: Path, log: Path, result: Path, env: Mapping[str, str]) -> int:
-    """Run the user data found in `instance`/user-data.txt, at the first boot of an instance alone; returns its exit code
-    (0 without any, 126 when refused).
+    """Run the user data found in `instance`/user-data.txt, at the first boot of an instance alone; returns its exit
+    code (0 without any, 126 when refused).
     """
     source, semaphore = instance / "user-data.txt", instance / "sem" / "config_scripts_user"
     if not source.exists() or semaphore.exists():
