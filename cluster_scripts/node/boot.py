@@ -1,7 +1,8 @@
-"""A machine becomes a part of its cluster: `dure-node boot`, at an instance's first boot from the user data of its launch
-template, at every other one from dure-boot.service, which the first enables.
+"""A machine becomes a part of its cluster: `dure-node boot`, at an instance's first boot from the user data of its
+launch template, at every other one from dure-boot.service, which the first enables.
 
-    identity, later boots, facts, firewall, user, (head: state volume,) host name, folders, file system, munge, Slurm, agent
+    identity, later boots, facts, firewall, user, (head: state volume,) host name, folders, file system, munge, Slurm,
+    agent
 
 Each step is logged with its time to /var/log/dure/boot.log. The first that fails ends the boot: such a machine joins
 no cluster. A second run changes nothing that is right already.

@@ -17,8 +17,8 @@ FREE_SHARE = 0.1
 class Alarms(Construct):
     """Alarms, told by mail where the cluster file names an address.
 
-    A head whose hardware fails is moved to other hardware by EC2 itself, with the same id, address and volumes; there it
-    boots as after a reboot, and dure-boot.service makes it the head again. Types with instance store are not moved.
+    A head whose hardware fails is moved to other hardware by EC2 itself, with the same id, address and volumes; there
+    it boots as after a reboot, and dure-boot.service makes it the head again. Types with instance store are not moved.
     """
 
     def __init__(
