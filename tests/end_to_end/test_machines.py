@@ -242,7 +242,7 @@ def test_a_command_does_not_wait_for_what_it_left_running(owner: Owner) -> None:
     assert time.monotonic() - began < 10
 
 
-@pytest.mark.parametrize("command", ["poweroff", "shutdown -h now", "reboot", "systemctl poweroff"])
+@pytest.mark.parametrize("command", ["poweroff", "shutdown -h now", "systemctl poweroff"])
 def test_a_machine_can_end_itself(owner: Owner, command: str) -> None:
     owner.launch(8)
     owner.run(8, "true")
