@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,6 @@ from tests.cloud import LOCAL, Cloud, wait_until
 pytestmark = pytest.mark.timeout(1200)
 
 DEPLOY = ("deploy", "--all", "--require-approval", "never", "-c", f"cluster={LOCAL}")
-
-
-@pytest.fixture(scope="module")
-def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    cloud = Cloud.start(tmp_path_factory.mktemp("head") / "cloud")
-    cloud.deploy()
-    yield cloud
-    cloud.stop()
 
 
 def submit(cluster: Cloud, *command: str, nodes: int = 1) -> str:

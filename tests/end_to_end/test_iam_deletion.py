@@ -178,17 +178,6 @@ def _listed(value: str | list[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """A cluster of its own, since its policies are changed."""
-    cloud = Cloud.start(tmp_path_factory.mktemp("iam") / "cloud")
-    try:
-        cloud.deploy()
-        yield cloud
-    finally:
-        cloud.stop()
-
-
-@pytest.fixture(scope="module")
 def roles(own_cluster: Cloud) -> Iterator[Roles]:
     """Head and one node, which a job keeps."""
     iam, s3 = own_cluster.client("iam"), own_cluster.client("s3")

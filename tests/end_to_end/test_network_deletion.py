@@ -244,17 +244,6 @@ def shipped(cluster: Cloud) -> tuple[dict[str, dict[str, Any]], dict[str, dict[s
 
 
 @pytest.fixture(scope="module")
-def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """A cluster of its own, since its network is changed."""
-    cloud = Cloud.start(tmp_path_factory.mktemp("network") / "cloud")
-    try:
-        cloud.deploy()
-        yield cloud
-    finally:
-        cloud.stop()
-
-
-@pytest.fixture(scope="module")
 def bench(own_cluster: Cloud) -> Bench:
     """Head and two nodes, which a job keeps, with a process for probes on each, and listeners on one node."""
     submitted = own_cluster.dure("submit", "--json", "--no-code", "--nodes", "2", "--", "sleep", "600")
