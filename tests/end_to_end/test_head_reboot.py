@@ -4,7 +4,7 @@ A node that reboots joins again."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,6 @@ import yaml
 from tests.cloud import LOCAL, Cloud, wait_until
 
 pytestmark = pytest.mark.timeout(1200)
-
-
-@pytest.fixture(scope="module")
-def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    cloud = Cloud.start(tmp_path_factory.mktemp("reboot") / "cloud")
-    cloud.deploy()
-    yield cloud
-    cloud.stop()
 
 
 def submit(cluster: Cloud, *command: str, nodes: int = 1) -> str:
