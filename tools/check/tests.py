@@ -1,21 +1,28 @@
 """Runs every test suite, each in the environment that its code belongs to, and sums them up.
 
-    python -m tools.check.tests [--only NAME] [-- PYTEST ARGUMENTS]
+    python -m tools.check.tests [--only NAME] [--jobs N] [-- PYTEST ARGUMENTS]
 
 The environments never meet (docs/decisions), so neither do their tests: a suite is a name, an environment and paths.
+Suites run beside each other, as many as there are processors: those with a cluster mostly wait for it. What a suite
+prints appears when it has ended; until then a line tells how far each is.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+MOST_JOBS = 4  # more clusters at once than that have no memory
+SECONDS_BETWEEN_LINES = 30
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,19 @@ class Suite:
     without: tuple[str, ...] = ()
 
 
+# Two halves of about the same length; a file that nobody names here is in the second
+CLUSTERS = (
+    "tests/end_to_end/test_cluster_files.py",
+    "tests/end_to_end/test_head_reboot.py",
+    "tests/end_to_end/test_main_job.py",
+    "tests/end_to_end/test_monitoring.py",
+    "tests/end_to_end/test_negative_proofs.py",
+    "tests/end_to_end/test_node_life.py",
+)
+# The longest first: then no processor is idle at the end
 SUITES = (
+    Suite("contract and clusters", ".venv/bin/python", ("tests/contract", *CLUSTERS)),
+    Suite("end to end", ".venv/bin/python", ("tests/end_to_end",), without=CLUSTERS),
     Suite(
         "toolkit",
         ".venv/bin/python",
@@ -41,14 +60,41 @@ SUITES = (
         ("tests/unit/infra/local_cloud", "tests/unit/infra/local_cloud_aws"),
     ),
     Suite("trainer", ".envs/trainer/bin/python", ("tests/unit/training",)),
-    Suite("contract and end to end", ".venv/bin/python", ("tests/contract", "tests/end_to_end")),
 )
 OUTCOME = re.compile(r"(\d+) (passed|failed|error|errors|skipped)")
+SHARE = re.compile(r"\[ *(\d+)%\]")
 
 
-def run(suite: Suite, extra: list[str]) -> dict[str, int]:
-    """Runs one suite with its output shown; returns its counts. A suite that collects nothing counts as an error."""
-    print(f"\n=== {suite.name}: {' '.join(suite.paths)}", flush=True)
+class Progress:
+    """How far each running suite is; a line of it now and then."""
+
+    def __init__(self) -> None:
+        self._shares: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+
+    def at(self, name: str, share: str | None) -> None:
+        """Remember a suite's share, such as 40 %; None: it has ended."""
+        with self._lock:
+            if share is None:
+                self._shares.pop(name, None)
+            else:
+                self._shares[name] = share
+
+    def show(self) -> None:
+        """Print lines until `end`."""
+        while not self._ended.wait(SECONDS_BETWEEN_LINES):
+            with self._lock:
+                running = ", ".join(f"{name} {share}" for name, share in self._shares.items())
+            print(f"... {running}", flush=True)
+
+    def end(self) -> None:
+        """No more lines."""
+        self._ended.set()
+
+
+def run(suite: Suite, extra: list[str], progress: Progress) -> tuple[str, dict[str, int]]:
+    """Runs one suite; returns its output and its counts. A suite that collects nothing counts as an error."""
     argv = [
         str(ROOT / suite.python),
         "-m",
@@ -58,32 +104,50 @@ def run(suite: Suite, extra: list[str]) -> dict[str, int]:
         *(f"--ignore={p}" for p in suite.without),
         *extra,
     ]
-    process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    progress.at(suite.name, "0 %")
+    process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout
+    lines: list[str] = []
     last = ""
     for line in process.stdout:
-        print(line, end="", flush=True)
+        lines.append(line)
+        if share := SHARE.search(line):
+            progress.at(suite.name, f"{share[1]} %")
         if OUTCOME.search(line):
             last = line
     code = process.wait()
+    progress.at(suite.name, None)
     counts = {word.rstrip("s") if word.startswith("error") else word: int(n) for n, word in OUTCOME.findall(last)}
     if code and not counts.get("failed") and not counts.get("error"):
         counts["error"] = 1
-    return counts
+    return "".join(lines), counts
 
 
 def main() -> int:
     """Exit codes: 0 every test passed; 1 one did not."""
     parser = argparse.ArgumentParser(prog="python -m tools.check.tests")
     parser.add_argument("--only", choices=[s.name for s in SUITES], action="append")
+    parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, MOST_JOBS), help="suites at once")
     parser.add_argument("extra", nargs="*", help="arguments for pytest, after --")
     options = parser.parse_args()
+    suites = [suite for suite in SUITES if not options.only or suite.name in options.only]
     total: dict[str, int] = {}
     started = time.monotonic()
-    for suite in SUITES:
-        if not options.only or suite.name in options.only:
-            for word, count in run(suite, options.extra).items():
+    progress = Progress()
+    threading.Thread(target=progress.show, daemon=True).start()
+    with ThreadPoolExecutor(max(1, options.jobs)) as pool:
+        running = {pool.submit(run, suite, options.extra, progress): suite for suite in suites}
+        for done in as_completed(running):
+            output, counts = done.result()
+            suite = running[done]
+            print(
+                f"\n=== {suite.name}: {' '.join(suite.paths)} ({time.monotonic() - started:.0f} s)\n{output}",
+                end="",
+                flush=True,
+            )
+            for word, count in counts.items():
                 total[word] = total.get(word, 0) + count
+    progress.end()
     failed = total.get("failed", 0) + total.get("error", 0)
     print(f"\nall suites in {time.monotonic() - started:.0f} s")
     print(f"{total.get('passed', 0)} passed, {failed} failed, {total.get('skipped', 0)} skipped")
