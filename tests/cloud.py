@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Any
 Done = subprocess.CompletedProcess[str]
 ROOT = Path(__file__).resolve().parents[1]
 LOCAL = ROOT / "clusters/local.yaml"
+_ASSEMBLIES: dict[str, tempfile.TemporaryDirectory[str]] = {}
 
 
 @dataclass
@@ -84,10 +86,19 @@ class Cloud:
 
     def deploy(self, cluster_file: Path = LOCAL) -> None:
         """bootstrap, deploy --all, and the head answers."""
-        context = ("-c", f"cluster={cluster_file}", "--output", str(self.state / "cdk.out"))
-        self.cdk("bootstrap", *context)
-        self.cdk("deploy", "--all", "--require-approval", "never", *context)
+        assembly = str(self.assembly(cluster_file))
+        self.cdk("bootstrap", "--app", assembly)
+        self.cdk("deploy", "--all", "--require-approval", "never", "--app", assembly)
         self.wait_for_head()
+
+    def assembly(self, cluster_file: Path) -> Path:
+        """What `cdk synth` makes of a cluster file: once a test run for one content, as it takes seconds each time."""
+        content = cluster_file.read_text()
+        if content not in _ASSEMBLIES:
+            folder = tempfile.TemporaryDirectory(prefix="dure-assembly-")
+            self.cdk("synth", "--quiet", "-c", f"cluster={cluster_file}", "--output", folder.name)
+            _ASSEMBLIES[content] = folder  # removed when the test run ends
+        return Path(_ASSEMBLIES[content].name)
 
     def deploy_edited(self, edit: Callable[[dict[str, Any]], None], *, out: Path, cluster_file: Path = LOCAL) -> None:
         """The same with every template changed by `edit` between synth and deploy; does not wait for the head."""

@@ -3,8 +3,7 @@
     python -m tools.check.tests [--only NAME] [--jobs N] [-- PYTEST ARGUMENTS]
 
 The environments never meet (docs/decisions), so neither do their tests: a suite is a name, an environment and paths.
-Suites run beside each other, as many as there are processors: those with a cluster mostly wait for it. What a suite
-prints appears when it has ended; until then a line tells how far each is.
+Suites run beside each other. What a suite prints appears when it has ended; until then a line tells how far each is.
 """
 
 from __future__ import annotations
@@ -21,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-MOST_JOBS = 4  # more clusters at once than that have no memory
+# One more than processors: a suite with a cluster waits for it a part of its time. No more clusters at once than five
+JOBS_AT_ONCE = min((os.cpu_count() or 1) + 1, 5)
 SECONDS_BETWEEN_LINES = 30
 
 
@@ -35,10 +35,15 @@ class Suite:
     without: tuple[str, ...] = ()
 
 
-# Two halves of about the same length; a file that nobody names here is in the second
+# Three parts of about the same length; a file that nobody names here is in the last
 CLUSTERS = (
     "tests/end_to_end/test_cluster_files.py",
+    "tests/end_to_end/test_first_deploy.py",
     "tests/end_to_end/test_head_reboot.py",
+    "tests/end_to_end/test_queue_options.py",
+)
+JOBS = (
+    "tests/end_to_end/test_head_state.py",
     "tests/end_to_end/test_main_job.py",
     "tests/end_to_end/test_monitoring.py",
     "tests/end_to_end/test_negative_proofs.py",
@@ -46,8 +51,9 @@ CLUSTERS = (
 )
 # The longest first: then no processor is idle at the end
 SUITES = (
-    Suite("contract and clusters", ".venv/bin/python", ("tests/contract", *CLUSTERS)),
-    Suite("end to end", ".venv/bin/python", ("tests/end_to_end",), without=CLUSTERS),
+    Suite("end to end", ".venv/bin/python", ("tests/end_to_end",), without=(*CLUSTERS, *JOBS)),
+    Suite("clusters", ".venv/bin/python", CLUSTERS),
+    Suite("contract and jobs", ".venv/bin/python", ("tests/contract", *JOBS)),
     Suite(
         "toolkit",
         ".venv/bin/python",
@@ -62,7 +68,7 @@ SUITES = (
     Suite("trainer", ".envs/trainer/bin/python", ("tests/unit/training",)),
 )
 OUTCOME = re.compile(r"(\d+) (passed|failed|error|errors|skipped)")
-SHARE = re.compile(r"\[ *(\d+)%\]")
+DOTS = re.compile(r"^[.FEsxX]+", re.MULTILINE)
 
 
 class Progress:
@@ -74,7 +80,7 @@ class Progress:
         self._ended = threading.Event()
 
     def at(self, name: str, share: str | None) -> None:
-        """Remember a suite's share, such as 40 %; None: it has ended."""
+        """Remember how far a suite is, such as 40 tests; None: it has ended."""
         with self._lock:
             if share is None:
                 self._shares.pop(name, None)
@@ -102,32 +108,31 @@ def run(suite: Suite, extra: list[str], progress: Progress) -> tuple[str, dict[s
         "-q",
         *suite.paths,
         *(f"--ignore={p}" for p in suite.without),
+        "--durations=8",
         *extra,
     ]
-    progress.at(suite.name, "0 %")
-    process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    progress.at(suite.name, "begins")
+    process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert process.stdout
-    lines: list[str] = []
-    last = ""
-    for line in process.stdout:
-        lines.append(line)
-        if share := SHARE.search(line):
-            progress.at(suite.name, f"{share[1]} %")
-        if OUTCOME.search(line):
-            last = line
+    output = ""
+    # In pieces, not in lines: pytest ends a line of dots only after some seventy tests
+    while piece := os.read(process.stdout.fileno(), 1 << 16):
+        output += piece.decode(errors="replace")
+        progress.at(suite.name, f"{sum(len(dots) for dots in DOTS.findall(output))} tests")
     code = process.wait()
     progress.at(suite.name, None)
+    last = next((line for line in reversed(output.splitlines()) if OUTCOME.search(line)), "")
     counts = {word.rstrip("s") if word.startswith("error") else word: int(n) for n, word in OUTCOME.findall(last)}
     if code and not counts.get("failed") and not counts.get("error"):
         counts["error"] = 1
-    return "".join(lines), counts
+    return output, counts
 
 
 def main() -> int:
     """Exit codes: 0 every test passed; 1 one did not."""
     parser = argparse.ArgumentParser(prog="python -m tools.check.tests")
     parser.add_argument("--only", choices=[s.name for s in SUITES], action="append")
-    parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, MOST_JOBS), help="suites at once")
+    parser.add_argument("--jobs", type=int, default=JOBS_AT_ONCE, help="suites at once")
     parser.add_argument("extra", nargs="*", help="arguments for pytest, after --")
     options = parser.parse_args()
     suites = [suite for suite in SUITES if not options.only or suite.name in options.only]
