@@ -14,9 +14,9 @@ demo:            ## a cluster, a training job and a Korean GPT-2, from nothing, 
 	@$(PYTHON3) -m tools.setup
 	@.venv/bin/python -m tools.demo
 
-test:            ## unit, contract and end-to-end tests (the last two on the local cloud)
+test:            ## unit, contract and end-to-end tests (LONG=1: the long ones too)
 	@$(PYTHON3) -m tools.setup --tests
-	@.venv/bin/python -m tools.check.tests
+	@.venv/bin/python -m tools.check.tests $(if $(LONG),--long)
 
 check:           ## lint, types, imports, documents
 	@$(PYTHON3) -m tools.setup --tests

@@ -18,6 +18,7 @@ from tests.given_network import given_network
 pytestmark = pytest.mark.local_cloud
 
 FILES = sorted((ROOT / "clusters").glob("*.yaml"))
+IN_EVERY_RUN = ("local", "kogpt2-p3dn")  # a minute each; the others with `make test LONG=1`
 ACCOUNT = "123456789012"
 # Another type for each that the ready files use, offered in the same zones and of the same architecture of GPU
 OTHER_TYPE = {
@@ -123,7 +124,10 @@ def refused(account: Cloud) -> list[str]:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.stem))
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.stem, marks=() if path.stem in IN_EVERY_RUN else pytest.mark.long) for path in FILES],
+)
 def test_a_cluster_file_is_deployed_updated_and_taken_away(path: Path, account: Cloud, tmp_path: Path) -> None:
     cluster = load_cluster(path)
     ssm = client(account, "ssm", cluster.region)

@@ -133,6 +133,7 @@ def test_who_may_not_launch_is_told_so(account: Cloud) -> None:
     assert "you may not launch this (UnauthorizedOperation:" in said
 
 
+@pytest.mark.long
 def test_the_cpu_step_deploys_runs_a_job_and_leaves_nothing(account: Cloud, tmp_path: Path) -> None:
     done = account.dure("check", str(LOCAL), "--live", "--step", "cpu", "--yes", cwd=tmp_path, timeout=500)
     shown = done.stdout

@@ -86,6 +86,7 @@ def test_a_head_comes_back(own_cluster: Cloud) -> None:
     assert (code, int(rules) > 0) == (0, True), "the metadata is closed to users again"
 
 
+@pytest.mark.long
 def test_a_node_comes_back(own_cluster: Cloud) -> None:
     """What becomes of its job is Slurm's: a reboot of two seconds is over before Slurm takes the node for lost."""
     job = submit(own_cluster, "sleep", "3600")
@@ -100,6 +101,7 @@ def test_a_node_comes_back(own_cluster: Cloud) -> None:
     own_cluster.dure("cancel", job)
 
 
+@pytest.mark.long
 def test_another_type_is_the_same_head(own_cluster: Cloud, tmp_path: Path) -> None:
     head = own_cluster.head()
     content = yaml.safe_load(LOCAL.read_text())

@@ -1,6 +1,6 @@
 """Runs every test suite, each in the environment that its code belongs to, and sums them up.
 
-    python -m tools.check.tests [--only NAME] [--jobs N] [-- PYTEST ARGUMENTS]
+    python -m tools.check.tests [--only NAME] [--jobs N] [--long] [-- PYTEST ARGUMENTS]
 
 The environments never meet (docs/decisions), so neither do their tests: a suite is a name, an environment and paths.
 Suites run beside each other. What a suite prints appears when it has ended; until then a line tells how far each is.
@@ -133,15 +133,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.check.tests")
     parser.add_argument("--only", choices=[s.name for s in SUITES], action="append")
     parser.add_argument("--jobs", type=int, default=JOBS_AT_ONCE, help="suites at once")
+    parser.add_argument("--long", action="store_true", help="also the tests that are marked long")
     parser.add_argument("extra", nargs="*", help="arguments for pytest, after --")
     options = parser.parse_args()
     suites = [suite for suite in SUITES if not options.only or suite.name in options.only]
+    extra = options.extra if options.long else ["-m", "not long", *options.extra]
     total: dict[str, int] = {}
     started = time.monotonic()
     progress = Progress()
     threading.Thread(target=progress.show, daemon=True).start()
     with ThreadPoolExecutor(max(1, options.jobs)) as pool:
-        running = {pool.submit(run, suite, options.extra, progress): suite for suite in suites}
+        running = {pool.submit(run, suite, extra, progress): suite for suite in suites}
         for done in as_completed(running):
             output, counts = done.result()
             suite = running[done]

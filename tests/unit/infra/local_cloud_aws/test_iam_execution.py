@@ -93,6 +93,8 @@ GROUP = {
         DestinationSecurityGroupId=att("Group", "GroupId"),
     ),
 }  # fmt: skip
+# Each action of a scene is taken away in turn, which takes up to half a minute; the others with `make test LONG=1`
+IN_EVERY_RUN = ("alarms", "ssm")
 SCENES: dict[str, Scene] = {
     "network": Scene(
         {
@@ -357,7 +359,9 @@ def asked() -> Iterator[set[str]]:
 shown: set[str] = set()
 
 
-@pytest.mark.parametrize("name", sorted(SCENES))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in IN_EVERY_RUN else pytest.mark.long) for name in sorted(SCENES)]
+)
 def test_the_policies_are_enough_and_each_action_that_is_asked_for_is_needed(room: Room, name: str) -> None:
     scene = SCENES[name]
     with asked() as actions:
