@@ -134,7 +134,8 @@ def test_a_cluster_file_is_deployed_updated_and_taken_away(path: Path, account: 
     image = cluster.image.ssm_parameter
     if image is not None:
         # As the image pipeline does
-        ssm.put_parameter(Name=image, Value=load_cluster(ROOT / "clusters/local.yaml").image.ami, Type="String")
+        ami = str(load_cluster(ROOT / "clusters/local.yaml").image.ami)
+        ssm.put_parameter(Name=image, Value=ami, Type="String", Overwrite=True)  # two files share a region and a name
     path = placed(path, account, tmp_path)
     before = what_costs_money(account, cluster.region)
     app = synthesized(account, path, tmp_path / "old")

@@ -13,7 +13,7 @@ import yaml
 
 from tests.cloud import LOCAL, Cloud, wait_until
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.long]
 
 
 def submit(cluster: Cloud, *command: str, nodes: int = 1) -> str:
@@ -86,7 +86,6 @@ def test_a_head_comes_back(own_cluster: Cloud) -> None:
     assert (code, int(rules) > 0) == (0, True), "the metadata is closed to users again"
 
 
-@pytest.mark.long
 def test_a_node_comes_back(own_cluster: Cloud) -> None:
     """What becomes of its job is Slurm's: a reboot of two seconds is over before Slurm takes the node for lost."""
     job = submit(own_cluster, "sleep", "3600")
@@ -101,7 +100,6 @@ def test_a_node_comes_back(own_cluster: Cloud) -> None:
     own_cluster.dure("cancel", job)
 
 
-@pytest.mark.long
 def test_another_type_is_the_same_head(own_cluster: Cloud, tmp_path: Path) -> None:
     head = own_cluster.head()
     content = yaml.safe_load(LOCAL.read_text())

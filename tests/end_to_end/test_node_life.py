@@ -51,15 +51,19 @@ def all_away(cluster: Cloud) -> None:
 
 def test_machines_come_for_a_job_and_go_when_it_is_over(cluster: Cloud) -> None:
     all_away(cluster)
-    job = submit(cluster, "--nodes", "2", "--", "sleep", "3")
+    # The job ends when it is told to: its nodes must not be given back while they are looked at
+    over = "/fsx/.dure/over-test-machines-come"
+    job = submit(cluster, "--nodes", "2", "--", "sh", "-c", f"until [ -e {over} ]; do sleep 0.2; done")
     submitted = time.monotonic()
     shown = running(cluster, job)
-    assert time.monotonic() - submitted < 15
+    assert time.monotonic() - submitted < 30
     instances = cluster.instances(role="compute")
     assert len(instances) == len(shown["nodes"]) == 2
     assert {machines(cluster)[name] for name in shown["nodes"]} == set(instances)
     assert len({tag["Value"] for i in instances.values() for tag in i["Tags"] if tag["Key"] == "dure:launch"}) == 1
+    assert cluster.shell(cluster.head(), f"touch {over}")[0] == 0
     assert ended(cluster, job, 30)["state"] == "completed"
+    assert cluster.shell(cluster.head(), f"rm {over}")[0] == 0
     all_away(cluster)
 
 

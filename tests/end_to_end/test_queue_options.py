@@ -15,7 +15,7 @@ from infra.config.loader import load_cluster
 from tests.cloud import LOCAL, ROOT, Cloud
 from tests.given_network import given_network
 
-pytestmark = [pytest.mark.local_cloud, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.local_cloud, pytest.mark.timeout(900), pytest.mark.long]
 FILE = ROOT / "clusters/given-network.yaml"
 MODELS = {"path": "/models", "prefix": "models", "export_events": []}
 
