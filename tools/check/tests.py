@@ -54,6 +54,7 @@ SUITES = (
     Suite("end to end", ".venv/bin/python", ("tests/end_to_end",), without=(*CLUSTERS, *JOBS)),
     Suite("clusters", ".venv/bin/python", CLUSTERS),
     Suite("contract and jobs", ".venv/bin/python", ("tests/contract", *JOBS)),
+    Suite("trainer", ".envs/trainer/bin/python", ("tests/unit/training",)),
     Suite(
         "toolkit",
         ".venv/bin/python",
@@ -65,7 +66,6 @@ SUITES = (
         ".envs/local-cloud/bin/python",
         ("tests/unit/infra/local_cloud", "tests/unit/infra/local_cloud_aws"),
     ),
-    Suite("trainer", ".envs/trainer/bin/python", ("tests/unit/training",)),
 )
 OUTCOME = re.compile(r"(\d+) (passed|failed|error|errors|skipped)")
 DOTS = re.compile(r"^[.FEsxX]+", re.MULTILINE)
