@@ -10,7 +10,7 @@ import pytest
 
 from tests.cloud import LOCAL, Cloud, wait_until
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.long]
 
 DEPLOY = ("deploy", "--all", "--require-approval", "never", "-c", f"cluster={LOCAL}")
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.cloud import Cloud, wait_until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
 
 AGENT = "the local cloud delivers commands to machines by itself: no SSM agent runs on them"
 ENCRYPTED = "EC2 asks for it only where an image's own snapshot is encrypted; the local image has none"

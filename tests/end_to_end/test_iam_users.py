@@ -24,7 +24,7 @@ from infra.config.schema import ClusterFile
 from tests.cloud import LOCAL, Cloud
 from tests.people import ACCOUNT, Grant, Person, by_group, by_role, by_session, make_policy, policy_of
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
 NAME = "local"
 PARTS = ("cloudformation-1", "cloudformation-2")
 PROBE = ".dure/answers/probe"
