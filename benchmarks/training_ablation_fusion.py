@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks.support import median, result
-from benchmarks.training_arms import MODEL, Figures, agree, run_on_machines
+from benchmarks.support import result
+from benchmarks.training_arms import MODEL, Figures, medians, run_on_machines, same_losses
 
 ARMS: dict[str, tuple[dict[str, object], dict[str, str]]] = {
     "1 group": ({"groups": 1}, {}),
@@ -52,15 +52,8 @@ def main() -> int:
             done = run_on_machines(arm, ranks=2, megabits=args.megabits, env=env)
             runs[name].append(done)
             print(f"run {number + 1}, {name}: {done.seconds:.3f} s, {done.cpu:.3f} CPU-s", file=sys.stderr, flush=True)
-    table = {
-        name: {
-            "seconds": round(median([one.seconds for one in group]), 4),
-            "cpu_seconds": round(median([one.cpu for one in group]), 4),
-        }
-        for name, group in runs.items()
-    }
-    every = [one for group in runs.values() for one in group]
-    same = all(agree([one.losses[rank] for one in every]) for rank in range(2))
+    table = {name: medians(group, digits=4) for name, group in runs.items()}
+    same = same_losses(runs, ranks=2)
     gain = table["4 groups, not overlapped"]["seconds"] / table["4 groups"]["seconds"]
     return result(
         "training_ablation_fusion",

@@ -12,7 +12,7 @@ import argparse
 import sys
 
 from benchmarks.support import median, result
-from benchmarks.training_arms import MODEL, Figures, Row, agree, run_on_machines
+from benchmarks.training_arms import MODEL, Figures, Row, medians, run_on_machines, same_losses
 
 # 16.8 MB of gradients and few tokens, so that the link decides
 FEW_TOKENS: dict[str, int] = {**MODEL, "sequence": 64, "batch": 1}
@@ -30,8 +30,7 @@ def rows(runs: dict[str, list[Figures]], *, ranks: int, megabits: float) -> dict
     """A row an arm."""
     return {
         f"{arm}, {ranks} ranks": {
-            "seconds": round(median([one.seconds for one in group]), 3),
-            "cpu_seconds": round(median([one.cpu for one in group]), 3),
+            **medians(group, digits=3),
             "records_per_second": round(ranks * FEW_TOKENS["batch"] / median([one.seconds for one in group]), 2),
             "link_needs_seconds": round(link_seconds(arm, ranks, megabytes=group[0].megabytes, megabits=megabits), 3),
         }
@@ -58,8 +57,7 @@ def main() -> int:
                 runs[arm].append(done)
                 said = f"{ranks} ranks, run {number + 1}, {arm}: {done.seconds:.3f} s, {done.cpu:.3f} CPU-s a step"
                 print(said, file=sys.stderr, flush=True)
-        every = [one for group in runs.values() for one in group]
-        same = same and all(agree([one.losses[rank] for one in every]) for rank in range(ranks))
+        same = same_losses(runs, ranks=ranks) and same
         table |= rows(runs, ranks=ranks, megabits=args.megabits)
     most = max(args.ranks)
     gain = table[f"one server, {most} ranks"]["seconds"] / table[f"ring, {most} ranks"]["seconds"]

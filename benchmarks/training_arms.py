@@ -106,6 +106,20 @@ class Figures:
     ranks: list[dict[str, Any]]
 
 
+def medians(group: Sequence[Figures], *, digits: int) -> Row:
+    """The row of an arm that ran on machines several times."""
+    return {
+        "seconds": round(median([one.seconds for one in group]), digits),
+        "cpu_seconds": round(median([one.cpu for one in group]), digits),
+    }
+
+
+def same_losses(runs: Mapping[str, Sequence[Figures]], *, ranks: int) -> bool:
+    """Whether every rank had the same losses in all runs of all arms."""
+    every = [one for group in runs.values() for one in group]
+    return all(agree([one.losses[rank] for one in every]) for rank in range(ranks))
+
+
 def parameter_server(
     ranks: int, servers: str, cluster: Sequence[Machine], stack: contextlib.ExitStack, arm: str
 ) -> tuple[list[Started], list[Started]]:

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import boto3
 import pytest
 from botocore.stub import Stubber
 
 from cluster_scripts.backends.aws import teardown
 from cluster_scripts.backends.aws.session import Aws
 from cluster_scripts.jobs.errors import Unreachable
-
-
-@pytest.fixture
-def aws() -> Aws:
-    session = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
-    return Aws(session=session, region="us-east-1")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
 import pytest
 from botocore.stub import Stubber
 
@@ -17,12 +16,6 @@ from cluster_scripts.jobs.errors import Failed, RequestError
 
 FS = "fs-0123456789abcdef0"
 WHOLE = ["NEW", "CHANGED", "DELETED"]
-
-
-@pytest.fixture
-def aws() -> Aws:
-    session = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
-    return Aws(session=session, region="us-east-1")
 
 
 @pytest.fixture
