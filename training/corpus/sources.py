@@ -132,8 +132,12 @@ def chunks(
     size: int = CHUNK_BYTES,
     longest: int = LONGEST_DOCUMENT,
 ) -> Iterator[Chunk]:
-    """Cut a stream that stands at `start` into chunks that end after a separator (or at the end of the file)."""
-    held, offset = b"", start
+    """Cut a stream that stands at `start` into chunks that end after a separator (or at the end of the file).
+
+    `start` is 0 or where a chunk ended: blocks end at multiples of `size` in the file, not in the stream, so the chunks
+    are those that a run from 0 would have yielded from there on.
+    """
+    held, offset = stream.read(-start % size), start
     while block := stream.read(size):
         held += block
         cut = held.rfind(separator)

@@ -142,14 +142,15 @@ def test_a_killed_run_goes_on_to_the_very_same_shards(tokenizer_folder: Path, tm
     run(texts, tokenizer_folder, tmp_path / "whole", *options)
     command = [sys.executable, "-m", "training.encode", "--input", str(texts), "--tokenizer", str(tokenizer_folder)]
     command += ["--output", str(tmp_path / "killed"), "--workers", "2", *options]
-    kills = 0
-    for delay in (0.25, 0.35, 0.45):
+    kills, shards_seen = 0, 0
+    for _ in range(4):
         process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
-        time.sleep(delay)
-        kills += process.poll() is None
+        while len(list((tmp_path / "killed").glob("*.idx"))) <= shards_seen + 1 and process.poll() is None:
+            time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert kills
+        kills += process.wait() == -signal.SIGKILL
+        shards_seen = len(list((tmp_path / "killed").glob("*.idx")))
+    assert kills > 1  # each after the first is of a run that began within a file
     run(texts, tokenizer_folder, tmp_path / "killed", *options)
     assert fingerprint(tmp_path / "killed") == fingerprint(tmp_path / "whole")
     assert manifest.read(tmp_path / "killed").generations == manifest.read(tmp_path / "whole").generations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -26,14 +27,18 @@ def test_chunks_cover_the_file_and_end_after_a_separator() -> None:
     assert [chunk.end for chunk in chunks[:-1]] == [chunk.offset for chunk in chunks[1:]]
 
 
-def test_cuts_are_the_same_from_any_chunk_boundary() -> None:
-    data = b"".join(b"%d\n" % (number * 7919) for number in range(2000))
-    whole = cut(data, size=128)
-    for chunk in whole[5:9]:
-        rest = list(sources.chunks(io.BytesIO(data[chunk.end :]), start=chunk.end, separator=b"\n", size=128))
-        covered = b"".join(piece.data for piece in rest)
-        assert covered == data[chunk.end :]
-        assert rest[0].offset == chunk.end
+@pytest.mark.parametrize("giants", [False, True])
+def test_cuts_are_the_same_from_any_chunk_boundary(giants: bool) -> None:
+    generator = random.Random(7)
+    lines = [b"x" * generator.choice([1, 9, 63, 128, 200, 5000 if giants else 40]) for _ in range(400)]
+    for data in (b"\n".join(lines), b"\n".join(lines) + b"\n"):
+        whole = cut(data, size=128, longest=1000)
+        assert any(chunk.too_long for chunk in whole) == giants
+        for number, chunk in enumerate(whole):
+            stream = io.BytesIO(data)
+            stream.seek(chunk.end)
+            rest = sources.chunks(stream, start=chunk.end, separator=b"\n", size=128, longest=1000)
+            assert list(rest) == whole[number + 1 :]
 
 
 def test_a_giant_line_is_skipped_without_being_kept() -> None:
