@@ -132,13 +132,20 @@ LIVE: tuple[LiveRule, ...] = (
 
 
 def service_roles(cluster: ClusterFile) -> tuple[ServiceRole, ...]:
-    """The service-linked roles that a cluster needs. Source: the guides of FSx for Lustre and EC2.
+    """The service-linked roles that a cluster needs. Source: the guides of FSx for Lustre, EC2 and
+    CloudWatch.
 
     FSx makes one more for each file system that is linked to a bucket (AWSServiceRoleForFSxS3Access_fs-...), by
     whoever deploys: it can't exist before, so it is not listed.
     """
     roles = [
-        ServiceRole("AWSServiceRoleForAmazonFSx", "fsx.amazonaws.com", "FSx makes the file system's interfaces", True)
+        ServiceRole("AWSServiceRoleForAmazonFSx", "fsx.amazonaws.com", "FSx makes the file system's interfaces", True),
+        ServiceRole(
+            "AWSServiceRoleForCloudWatchEvents",
+            "events.amazonaws.com",
+            "the head's alarms move it or reboot it by it",
+            True,
+        ),
     ]
     if any(queue.market == "spot" for queue in cluster.queues):
         why = "EC2 launches spot instances by it, and the head may not make it"

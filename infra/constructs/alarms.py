@@ -19,6 +19,8 @@ class Alarms(Construct):
 
     A head whose hardware fails is moved to other hardware by EC2 itself, with the same id, address and volumes; there
     it boots as after a reboot, and dure-boot.service makes it the head again. Types with instance store are not moved.
+    A head whose system hangs is rebooted. EC2's guide asks for different numbers of minutes, so that a head which fails
+    both checks is moved and not rebooted meanwhile.
     """
 
     def __init__(
@@ -38,20 +40,23 @@ class Alarms(Construct):
 
     def watch_head(self, head_id: str) -> None:
         """Add the alarms on a head."""
-        region = cdk.Stack.of(self).region
+        stack = cdk.Stack.of(self)
+        action = f"arn:{stack.partition}:automate:{stack.region}:ec2"
         self._on_head(
             "HeadHardware",
             head_id,
             metric="StatusCheckFailed_System",
             what="the head's hardware fails; EC2 moves it",
-            actions=[f"arn:{cdk.Stack.of(self).partition}:automate:{region}:ec2:recover"],
+            minutes=2,
+            action=f"{action}:recover",
         )
         self._on_head(
             "HeadSystem",
             head_id,
             metric="StatusCheckFailed_Instance",
-            what="the head's system does not answer",
-            actions=[],
+            what="the head's system does not answer; EC2 reboots it",
+            minutes=3,
+            action=f"{action}:reboot",
         )
 
     def _topic(self, email: str) -> str:
@@ -79,7 +84,7 @@ class Alarms(Construct):
         sns.CfnSubscription(self, "Mail", topic_arn=topic.ref, protocol="email", endpoint=email)
         return topic.ref
 
-    def _on_head(self, id: str, head_id: str, *, metric: str, what: str, actions: list[str]) -> None:
+    def _on_head(self, id: str, head_id: str, *, metric: str, what: str, minutes: int, action: str) -> None:
         cloudwatch.CfnAlarm(
             self,
             id,
@@ -90,11 +95,11 @@ class Alarms(Construct):
             dimensions=[cloudwatch.CfnAlarm.DimensionProperty(name="InstanceId", value=head_id)],
             statistic="Maximum",
             period=60,
-            evaluation_periods=3,
+            evaluation_periods=minutes,
             threshold=1,
             comparison_operator="GreaterThanOrEqualToThreshold",
             treat_missing_data="missing",
-            alarm_actions=[*actions, *self._told],
+            alarm_actions=[action, *self._told],
             tags=tags(self._cluster),
         )
 

@@ -67,7 +67,7 @@ def everything_else(place: Place) -> list[Statement]:
     linked = place.arn("iam", "role/aws-service-role/*", region="")
     fsx_role = place.arn("iam", f"role/aws-service-role/{_FSX_ROLE}/*", region="")
     makers: dict[str, dict[str, str | list[str]]] = {
-        "StringEquals": {"iam:AWSServiceName": ["fsx.amazonaws.com", _FSX_ROLE]}
+        "StringEquals": {"iam:AWSServiceName": ["fsx.amazonaws.com", _FSX_ROLE, "events.amazonaws.com"]}
     }
     return [
         Statement("Roles", _of("iam", without=_LINKED | {"iam:PassRole"}), named),

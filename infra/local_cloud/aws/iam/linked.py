@@ -8,8 +8,8 @@ from infra.local_cloud.aws.cloud import Cloud
 from infra.local_cloud.aws.errors import NotModelled
 from infra.local_cloud.aws.operations import Call
 
-# Source: the guides of EC2 Spot and FSx, service-linked roles. By the service's first name
-NAMES = {"spot": "EC2Spot", "fsx": "AmazonFSx", "autoscaling": "AutoScaling"}
+# Source: the guides of EC2 Spot, FSx and CloudWatch, service-linked roles. By the service's first name
+NAMES = {"spot": "EC2Spot", "fsx": "AmazonFSx", "autoscaling": "AutoScaling", "events": "CloudWatchEvents"}
 
 
 def know_linked_role(cloud: Cloud, call: Call) -> None:

@@ -113,7 +113,8 @@ def test_service_quotas_says_the_same_values(api: Api) -> None:
 
 def test_service_linked_roles_have_the_names_that_aws_gives_them(api: Api) -> None:
     iam = api.client("iam")
-    for service, name in (("spot", "AWSServiceRoleForEC2Spot"), ("fsx", "AWSServiceRoleForAmazonFSx")):
+    roles = {"spot": "EC2Spot", "fsx": "AmazonFSx", "events": "CloudWatchEvents"}
+    for service, name in ((service, f"AWSServiceRoleFor{rest}") for service, rest in roles.items()):
         made = iam.create_service_linked_role(AWSServiceName=f"{service}.amazonaws.com")["Role"]
         assert (made["RoleName"], made["Path"]) == (name, f"/aws-service-role/{service}.amazonaws.com/")
     with pytest.raises(ClientError, match=r"does not model the service-linked role of x.amazonaws.com"):

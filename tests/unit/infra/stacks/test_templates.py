@@ -145,6 +145,21 @@ def test_the_dashboard_is_json_and_draws_the_file_system(local: Templates) -> No
     assert "AWS/FSx" in text
 
 
+@pytest.mark.parametrize("path", CLUSTER_FILES, ids=lambda path: str(path.stem))
+def test_a_head_is_moved_sooner_than_it_is_rebooted(path: Path, templates: Callable[[Path], Templates]) -> None:
+    alarms = {
+        each["Properties"]["MetricName"]: each["Properties"]
+        for template in templates(path).values()
+        for each in template["Resources"].values()
+        if each["Type"] == "AWS::CloudWatch::Alarm" and each["Properties"]["Namespace"] == "AWS/EC2"
+    }
+    found = {
+        metric: (pasted(each["AlarmActions"][0]).rpartition(":")[2], each["EvaluationPeriods"])
+        for metric, each in alarms.items()
+    }
+    assert found == {"StatusCheckFailed_System": ("recover", 2), "StatusCheckFailed_Instance": ("reboot", 3)}
+
+
 def test_a_kept_file_system_and_bucket_survive_the_stack(templates: Callable[[Path], Templates]) -> None:
     storage = templates(FULL)["storage"]
     assert only(storage, "AWS::FSx::FileSystem")["DeletionPolicy"] == "Retain"

@@ -143,9 +143,10 @@ def test_a_missing_role_stops_spot_and_not_fsx(stubs: Stubs) -> None:
             found += list(live._role(aws, role))
     assert [(answer.what, answer.verdict) for answer in found] == [
         ("AWSServiceRoleForAmazonFSx", "unknown"),
+        ("AWSServiceRoleForCloudWatchEvents", "unknown"),
         ("AWSServiceRoleForEC2Spot", "fails"),
     ]
-    assert found[1].fix.endswith("aws iam create-service-linked-role --aws-service-name spot.amazonaws.com")
+    assert found[2].fix.endswith("aws iam create-service-linked-role --aws-service-name spot.amazonaws.com")
 
 
 def test_a_question_that_may_not_be_asked_is_unknown_and_names_the_permission(stubs: Stubs) -> None:
