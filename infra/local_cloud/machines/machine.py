@@ -61,25 +61,31 @@ class Machine:
         """Start it and wait until pid 1 runs. Raises `MachineError`."""
         began = time.monotonic()
         spec = self.spec
-        with self._lock:
-            if not self.wanted:
+        try:
+            process = self._start(programs)
+            if process is None:
                 self._finish()
                 return
-            process = Process.start(self.plan, program_folder=programs, console=self.folder / "console.log")
-            self._process = process
-        try:
             router.plug(process.pid, mac=spec.mac, address=spec.private_ip, gateway=spec.gateway)
             process.go()
             if process.receive(timeout=UP_WITHIN) != {"kind": "up"}:
                 raise MachineError(f"{spec.instance_id} did not come up; see {self.folder / 'console.log'}")
-        except (OSError, MachineError) as error:
-            process.kill()
-            process.wait(10)
+        except Exception as error:  # whatever it was: one that stays pending would be waited for
+            if self._process is not None:
+                self._process.kill()
+                self._process.wait(10)
             self._finish()
             raise MachineError(f"{spec.instance_id} did not boot: {error}") from error
         self.boot_seconds = time.monotonic() - began
         self.state = "running"
         self._settled.set()
+
+    def _start(self, programs: Path) -> Process | None:
+        """Its process, or None if it was ended before it began."""
+        with self._lock:
+            if self.wanted:
+                self._process = Process.start(self.plan, program_folder=programs, console=self.folder / "console.log")
+            return self._process
 
     def listen(self) -> None:
         """Serve what pid 1 says until it is dead."""
