@@ -35,14 +35,14 @@ PEER_PACKAGES = (
 
 @dataclass(frozen=True)
 class Measured:
-    """A finished process: seconds on the clock and of processors (children included), largest memory of the whole
-    tree, output.
+    """A finished process: seconds on the clock and of processors (children included), output, and the largest memory
+    of the whole tree if it was watched.
     """
 
     wall: float
     cpu: float
-    memory_mb: float
     output: str
+    memory_mb: float = 0.0
 
 
 def peers() -> Path:
@@ -63,9 +63,17 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def measure(
-    command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    command: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    memory: bool = False,
 ) -> Measured:
-    """Run a command to its end; raises with its output if it fails."""
+    """Run a command to its end; raises with its output if it fails.
+
+    With `memory` it is watched, which takes a third of a core and stops the watched processes at every look: the times
+    of such a run count for nothing.
+    """
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     process = subprocess.Popen(
         [str(part) for part in command],
@@ -75,13 +83,13 @@ def measure(
         stderr=subprocess.STDOUT,
         text=True,
     )
-    with _watched(process.pid) as peak:
+    with _watched(process.pid) if memory else contextlib.nullcontext([0.0]) as peak:
         output = process.communicate()[0]
     wall, after = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
     if process.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))} ended with {process.returncode}:\n{output[-3000:]}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Measured(wall, cpu, peak[0] / 1e6, output)
+    return Measured(wall, cpu, output, peak[0] / 1e6)
 
 
 @contextlib.contextmanager
@@ -127,7 +135,7 @@ def alternate(runs: int, **candidates: Callable[[], Measured]) -> dict[str, list
             done = candidate()
             results[name].append(done)
             print(
-                f"run {number + 1}/{runs} {name}: {done.wall:.2f} s, {done.cpu:.2f} CPU-s, {done.memory_mb:.0f} MB",
+                f"run {number + 1}/{runs} {name}: {done.wall:.2f} s, {done.cpu:.2f} CPU-s",
                 file=sys.stderr,
                 flush=True,
             )
