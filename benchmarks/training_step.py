@@ -72,7 +72,7 @@ for step in range(1, steps + 4):
         loss = losses(inputs, targets).mean()
     loss.backward()
     found.append(float(loss.asscalar()))
-    norm = squared_norm([parameter.grad() for parameter in parameters.values()]) ** 0.5
+    norm = squared_norm([parameter.grad() for parameter in parameters.values()], native=own) ** 0.5
     optimizer.step_number = step
     trainer.update(1 / min(1.0, 1 / norm))
     mx.nd.waitall()

@@ -385,7 +385,7 @@ class Pretraining:
         trainer's own scale (1 / ranks, or 1 where Horovod averages itself) and the accumulation turn them into the
         mean."""
         scale = self.trainer._scale / self._divisor()
-        return float(np.sqrt(squared_norm(self.parameters.gradients())) * scale)
+        return float(np.sqrt(squared_norm(self.parameters.gradients(), native=self.native)) * scale)
 
     def _update(self, number: int, rate: float, norm: float) -> None:
         self.optimizer.set_learning_rate(rate)

@@ -92,7 +92,7 @@ class Reducer:
 
     def norm(self, gradients: list[Any]) -> float:
         """Norm of the averaged gradient; waits for the reduction."""
-        total = squared_norm(gradients) ** 0.5
+        total = squared_norm(gradients, native=native.load(os.environ)) ** 0.5
         return float(total * self.trainer._scale / self.shares)
 
     def meet(self) -> None:

@@ -1,4 +1,5 @@
-// CPU operators for MXNet's extension interface (float32): layer norm, causal self-attention, cross-entropy, AdamW.
+// CPU operators for MXNet's extension interface (float32): layer norm, causal self-attention, cross-entropy, AdamW, sums of
+// squares.
 //
 // They replace built-in ones that are slow on a CPU; on GPUs and without this library the built-in ones are used, with the same
 // losses. Written for `mx.library.load`; all loops are parallel over rows or heads, so results do not depend on the number of
@@ -35,6 +36,7 @@ namespace {
 constexpr int kRowMajor = 101, kPlain = 111, kTransposed = 112;
 constexpr float kLowest = -3.0e38f;
 constexpr float kEpsilon = 1e-5f;
+constexpr long kPart = 2048;  // numbers of a row that stay in the cache
 constexpr int kRows = 64;  // query rows of attention handled at once: their scores stay in the cache
 
 float* data(Tensors* tensors, int index) { return (*tensors)[index].data<float>(); }
@@ -299,10 +301,16 @@ MXReturnValue entropy_forward(const Attributes&, Tensors* in, Tensors* out, cons
   for (long row = 0; row < rows; ++row) {
     const float* line = logits + row * width;
     float top = kLowest, sum = 0;
-#pragma omp simd reduction(max : top)
-    for (long j = 0; j < width; ++j) top = std::max(top, line[j]);
-#pragma omp simd reduction(+ : sum)
-    for (long j = 0; j < width; ++j) sum += exponential(line[j] - top);
+    for (long first = 0; first < width; first += kPart) {  // each part is read once from memory, once from the cache
+      const long last = std::min(width, first + kPart);
+      float highest = top, more = 0;
+#pragma omp simd reduction(max : highest)
+      for (long j = first; j < last; ++j) highest = std::max(highest, line[j]);
+#pragma omp simd reduction(+ : more)
+      for (long j = first; j < last; ++j) more += exponential(line[j] - highest);
+      sum = sum * exponential(top - highest) + more;
+      top = highest;
+    }
     logs[row] = top + std::log(sum);
     loss[row] = logs[row] - line[static_cast<long>(targets[row])];
   }
@@ -334,7 +342,7 @@ MXReturnValue adam_count(const Attributes&, int* inputs, int* outputs) {
   return MX_SUCCESS;
 }
 
-MXReturnValue adam_shape(const Attributes&, Shapes*, Shapes* outputs) {
+MXReturnValue one_number(const Attributes&, Shapes*, Shapes* outputs) {
   (*outputs)[0] = {1};
   return MX_SUCCESS;
 }
@@ -363,6 +371,36 @@ MXReturnValue adam_step(const Attributes& attributes, Tensors* in, Tensors* out,
   return MX_SUCCESS;
 }
 
+// ---- the sum of squares of any number of tensors -> (1) --------------------------------------------------------------------------
+
+MXReturnValue squares_count(const Attributes& attributes, int* inputs, int* outputs) {
+  *inputs = std::stoi(attributes.at("count"));
+  *outputs = 1;
+  return MX_SUCCESS;
+}
+
+MXReturnValue squares_sum(const Attributes&, Tensors* in, Tensors* out, const OpResource&) {
+  constexpr long kBlock = 1 << 14;  // summed in float; the blocks' sums in double, in order, whatever the number of threads
+  double total = 0;
+  std::vector<float> sums;
+  for (MXTensor& tensor : *in) {
+    const float* source = tensor.data<float>();
+    const long count = tensor.size(), blocks = (count + kBlock - 1) / kBlock;
+    sums.assign(blocks, 0.0f);
+#pragma omp parallel for schedule(static) if (blocks > 4)
+    for (long block = 0; block < blocks; ++block) {
+      const long last = std::min(count, (block + 1) * kBlock);
+      float sum = 0;
+#pragma omp simd reduction(+ : sum)
+      for (long j = block * kBlock; j < last; ++j) sum += source[j] * source[j];
+      sums[block] = sum;
+    }
+    for (float sum : sums) total += sum;
+  }
+  data(out, 0)[0] = total;
+  return MX_SUCCESS;
+}
+
 }  // namespace
 
 REGISTER_OP(dure_layer_norm)
@@ -376,7 +414,11 @@ REGISTER_OP(dure_cross_entropy)
     .setParseAttrs(entropy_count).setInferType(all_float).setInferShape(entropy_shape);
 REGISTER_OP(dure_adamw)
     .setForward(adam_step, "cpu")
-    .setParseAttrs(adam_count).setInferType(all_float).setInferShape(adam_shape).setMutateInputs(adam_changes);
+    .setParseAttrs(adam_count).setInferType(all_float).setInferShape(one_number).setMutateInputs(adam_changes);
+
+REGISTER_OP(dure_sum_squares)
+    .setForward(squares_sum, "cpu")
+    .setParseAttrs(squares_count).setInferType(all_float).setInferShape(one_number);
 
 MXReturnValue initialize(int version) {
   if (version < 10700) {

@@ -14,7 +14,7 @@ from training import native
 from training.model.config import ModelConfig
 from training.model.network import TokenLoss, build, named_parameters
 from training.native import build as native_build
-from training.optimizer import AdamW
+from training.optimizer import AdamW, squared_norm
 
 pytestmark = pytest.mark.skipif(
     not native.library_path(native.OPERATORS).exists(), reason="python -m training.native.build has not run"
@@ -94,6 +94,20 @@ def test_adamw() -> None:
         results.append(weight.asnumpy())
     assert np.abs(results[0] - results[1]).max() < 1e-6
     del generator
+
+
+@pytest.mark.parametrize("shapes", [[(3,), (5, 7), (70000,)], [(1 << 14,)], [(2, 1 << 15)] * 60])
+def test_sums_of_squares(shapes: list[tuple[int, ...]]) -> None:
+    generator = np.random.default_rng(5)
+    arrays = [generator.normal(size=shape).astype(np.float32) for shape in shapes]
+    expected = sum(float((array.astype(np.float64) ** 2).sum()) for array in arrays)
+    assert squared_norm([mx.nd.array(array) for array in arrays], native=True) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_a_sum_of_squares_shows_what_is_not_finite(bad: float) -> None:
+    arrays = [mx.nd.ones((100_000,)), mx.nd.array([1.0, bad, 2.0])]
+    assert not np.isfinite(squared_norm(arrays, native=True))
 
 
 def test_a_whole_model_has_the_same_losses_and_gradients() -> None:
