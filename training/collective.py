@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from training import background
 from training.errors import LaunchError
 from training.launching import tuning
 
@@ -30,6 +31,7 @@ class Ranks:
         built = tuning.Built(gloo=bool(hvd.gloo_built()), mpi=bool(hvd.mpi_built()), nccl=bool(hvd.nccl_built()))
         requested = environment.get(tuning.REQUESTED, "auto")
         self.operations = tuning.choose(requested, built=built, gpus=int(mx.context.num_gpus()))
+        before = background.threads()
         try:
             hvd.init()
         except Exception as error:
@@ -37,6 +39,7 @@ class Ranks:
                 f"Horovod could not bring the ranks together: {error}; "
                 "start several ranks through python -m training.launch"
             ) from error
+        background.demote(background.spinning(background.threads() - before))  # its writer of timelines, on rank 0
         self.hvd: Any = hvd
         self.rank, self.size, self.local_rank = int(hvd.rank()), int(hvd.size()), int(hvd.local_rank())
 
