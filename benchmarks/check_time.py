@@ -51,29 +51,36 @@ assert cluster.scheduling.queues[0].name == "gpu"
 """
 
 
-def milliseconds(argv: Sequence[str], runs: int) -> float:
-    """The median time of a command, after one run that compiles what it imports."""
+def milliseconds(argv: Sequence[str]) -> float:
+    """The time of one run."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "AWS_"))}
     environment["AWS_DEFAULT_REGION"] = "us-east-1"
-    found = []
+    started = time.perf_counter()
+    subprocess.run(argv, cwd=ROOT, env=environment, check=True, capture_output=True)
+    return 1000 * (time.perf_counter() - started)
+
+
+def alternated(ours: Sequence[str], theirs: Sequence[str] | None, runs: int) -> tuple[float, float | None]:
+    """Medians of both in turn, after one run that compiles what they import."""
+    found: tuple[list[float], list[float]] = ([], [])
     for _ in range(runs + 1):
-        started = time.perf_counter()
-        subprocess.run(argv, cwd=ROOT, env=environment, check=True, capture_output=True)
-        found.append(1000 * (time.perf_counter() - started))
-    return statistics.median(found[1:])
+        for times, argv in zip(found, (ours, theirs), strict=True):
+            if argv is not None:
+                times.append(milliseconds(argv))
+    return statistics.median(found[0][1:]), statistics.median(found[1][1:]) if theirs is not None else None
 
 
-def peer(folder: Path, runs: int) -> float | None:
-    """The peer's time; None, with the reason on stderr, when it can't be had here."""
+def peer(folder: Path, file: Path) -> list[str] | None:
+    """The peer's command; None, with the reason on stderr, when it can't be had here."""
     python = folder / "bin/python"
     try:
         if not python.exists():
             venv.create(folder, with_pip=True)
             subprocess.run([python, "-m", "pip", "install", "-qq", PEER, "setuptools<81"], check=True)
-        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-            file.write(PEER_FILE)
-            file.flush()
-            return milliseconds([str(python), "-c", PEER_PROGRAM, file.name], runs)
+        file.write_text(PEER_FILE)
+        command = [str(python), "-c", PEER_PROGRAM, str(file)]
+        milliseconds(command)
+        return command
     except subprocess.CalledProcessError as error:
         words = (error.stderr or b"").decode(errors="replace").strip().splitlines()
         print(f"the peer did not run: {error}; {words[-1:]}", file=sys.stderr)
@@ -87,8 +94,9 @@ def main() -> int:
     options.add_argument("--peer-environment", type=Path, default=ROOT / "build/bench-parallelcluster")
     given = options.parse_args()
     dure = str(Path(sys.executable).with_name("dure"))
-    ours = milliseconds([dure, "check", FILE], given.runs)
-    theirs = peer(given.peer_environment, given.runs)
+    with tempfile.TemporaryDirectory() as folder:
+        command = peer(given.peer_environment, Path(folder) / "cluster.yaml")
+        ours, theirs = alternated([dure, "check", FILE], command, given.runs)
     return result(
         "check_time",
         ours,

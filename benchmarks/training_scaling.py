@@ -3,7 +3,8 @@
 Weak scaling: every rank has the same batch and one core. In turn: one rank; two ranks that know nothing of each other
 (what sharing a machine costs by itself); two Horovod ranks over loopback; and two that reduce only when the backward
 pass is over, whose waiting is the floor: what a reduction of these gradients takes here. Efficiency beyond the floor
-is (one rank's step + floor) / two ranks' step, of the fastest step of each arm. Where even one rank's fastest step
+is (one rank's step + floor) / two ranks' step, of the fastest step of each arm; `beyond_sharing` takes one of two
+strangers' step in the place of one rank's. Where even one rank's fastest step
 takes much more than its CPU seconds, others disturb the machine and the result does not hold.
 
 Then two machines (network namespaces) with limited links: Horovod's timeline shows the share of the reduction that ran
@@ -123,6 +124,7 @@ def main() -> int:
     plans = (("names", 4), ("backward", 4), ("backward", 16))
     shares = overlaps(plans, runs=args.runs, megabits=args.megabits, steps=args.steps)
     beyond = (one + floor) / two
+    strange = table["two strangers"]["fastest"]
     return result(
         "training_scaling",
         beyond,
@@ -131,12 +133,13 @@ def main() -> int:
         holds=not disturbed and beyond >= 0.9 and max(plan["hidden"] for plan in shares.values()) > 0,
         peers={
             "plain": one / two,
-            "strangers": one / table["two strangers"]["fastest"],
+            "strangers": one / strange,
             **{f"hidden, {name}": row["hidden"] for name, row in shares.items()},
         },
         runs=args.runs,
         table={**table, **shares},
         megabits=args.megabits,
+        beyond_sharing=round((strange + floor) / two, 3),
         disturbed=disturbed,
     )
 
