@@ -150,7 +150,7 @@ class Encoding:
 
     def sentencepiece(self, *, memory: bool = False) -> Measured:
         """SentencePiece alone, line by line."""
-        command = [TRAINER, "-c", REFERENCE, self.model, self.text, self.folder / "reference.bin"]
+        command: list[str | Path] = [TRAINER, "-c", REFERENCE, self.model, self.text, self.folder / "reference.bin"]
         return measure(command, memory=memory)
 
     def megatrons(self, *, memory: bool = False) -> Measured:
