@@ -242,8 +242,8 @@ def _as_lists(tensors: Sequence[Tensor]) -> tuple[bool, dict[str, list[Any]]]:
 def squared_norm(gradients: Sequence[Any], *, native: bool = False) -> float:
     """Sum of squares of all elements; the caller's scale applies to the square. Half-precision gradients are squared
     in fp32: MXNet's operator would square them in fp16, where 256 is the largest number that has a square. `native`
-    takes our own operator (CPUs, fp32), several times as fast as MXNet's."""
-    if native:
-        return float(mx.nd.dure_sum_squares(*gradients, count=str(len(gradients))).asscalar())
+    takes our own operator (CPUs), several times as fast as MXNet's."""
     wide = [g if g.dtype == np.float32 else g.astype("float32") for g in gradients]
+    if native:
+        return float(mx.nd.dure_sum_squares(*wide, count=str(len(wide))).asscalar())
     return float(mx.nd.multi_sum_sq(*wide, num_arrays=len(wide)).asnumpy().astype("float64").sum())

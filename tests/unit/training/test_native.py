@@ -102,6 +102,8 @@ def test_sums_of_squares(shapes: list[tuple[int, ...]]) -> None:
     arrays = [generator.normal(size=shape).astype(np.float32) for shape in shapes]
     expected = sum(float((array.astype(np.float64) ** 2).sum()) for array in arrays)
     assert squared_norm([mx.nd.array(array) for array in arrays], native=True) == pytest.approx(expected, rel=1e-6)
+    halves = [mx.nd.array(array, dtype="float16") for array in arrays]
+    assert squared_norm(halves, native=True) == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
