@@ -8,14 +8,17 @@ negotiated and ran), ``rank-RRRRR.json`` (operators), and at last ``profile.json
 
 from __future__ import annotations
 
+import contextlib
 import json
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from training.collective import Ranks
+from training.command import say
 from training.errors import SettingsError
 from training.files import temporary_beside, write_bytes, write_json
 
@@ -53,7 +56,9 @@ class Profiler:
     def __init__(self, checkpoints: Path, ranks: Ranks, *, say: Callable[[str], None]) -> None:
         self._path, self._ranks, self._say = checkpoints / REQUEST, ranks, say
         self._left = 0
+        self._private: tempfile.TemporaryDirectory[str] | None = None
         self._folder = Path()
+        self._timeline: Path | None = None
         self._first = 0
 
     def asked(self) -> bool:
@@ -83,21 +88,54 @@ class Profiler:
         return asdict(request)
 
     def _begin(self, step: int, request: Request) -> None:
-        import mxnet as mx
-
         self._left, self._first = request.steps, step + 1
         self._folder = Path(request.output) / f"profile-step-{self._first:09d}"
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._timeline = temporary_beside(self._folder / "timeline.json")
-        self._trace = temporary_beside(self._folder / f"rank-{self._ranks.rank:05d}.json")
-        self._ranks.hvd.start_timeline(str(self._timeline), mark_cycles=True)
-        mx.profiler.set_config(
-            filename=str(self._trace), profile_symbolic=True, profile_imperative=True, profile_api=False
-        )
+        self._timeline = None
+        with self._never_fatal():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._switch_on()
+            self._say(f"profiling {request.steps} steps from step {self._first} on into {self._folder}")
+
+    @contextlib.contextmanager
+    def _never_fatal(self) -> Iterator[None]:
+        """A profile that does not come about is told; the run goes on."""
+        try:
+            yield
+        except (OSError, RuntimeError) as error:  # MXNet's errors are RuntimeErrors
+            say(f"no profile of rank {self._ranks.rank} in {self._folder}: {error}")  # whichever rank it is
+
+    def _switch_on(self) -> None:
+        import mxnet as mx
+
+        timeline = temporary_beside(self._folder / "timeline.json")
+        self._ranks.hvd.start_timeline(str(timeline), mark_cycles=True)
+        self._timeline = timeline
+        self._configure()
         mx.profiler.set_state("run")
-        self._say(f"profiling {request.steps} steps from step {self._first} on into {self._folder}")
+
+    def _configure(self) -> None:
+        """Tell MXNet where to write: once, since a second time may end the process (a check of dmlc/thread_group.h in
+        1.9.1). So all traces of a run are written to one file of this machine, one after the other."""
+        import mxnet as mx
+
+        if self._private is None:
+            self._private = tempfile.TemporaryDirectory(prefix="dure-profile-")
+            self._trace = Path(self._private.name) / "trace.json"
+            mx.profiler.set_config(
+                filename=str(self._trace), profile_symbolic=True, profile_imperative=True, profile_api=False
+            )
 
     def _end(self, step: int) -> None:
+        with self._never_fatal():
+            if self._timeline is not None:
+                self._collect(self._timeline)
+        self._ranks.total([1.0], name="profiled")
+        with self._never_fatal():
+            if self._ranks.rank == 0:
+                write_json(self._folder / SUMMARY, {"first": self._first, "last": step, "ranks": self._ranks.size})
+            self._say(f"profiled steps {self._first} to {step}: {self._folder}")
+
+    def _collect(self, timeline: Path) -> None:
         import mxnet as mx
 
         mx.nd.waitall()
@@ -106,12 +144,8 @@ class Profiler:
         self._ranks.hvd.stop_timeline()
         self._publish(self._trace, f"rank-{self._ranks.rank:05d}.json", whole_trace)
         if self._ranks.rank == 0 and self._ranks.size > 1:
-            self._publish(self._timeline, "timeline.json", lambda text: text)
-        self._timeline.unlink(missing_ok=True)
-        self._ranks.total([1.0], name="profiled")
-        if self._ranks.rank == 0:
-            write_json(self._folder / SUMMARY, {"first": self._first, "last": step, "ranks": self._ranks.size})
-        self._say(f"profiled steps {self._first} to {step}: {self._folder}")
+            self._publish(timeline, "timeline.json", lambda text: text)
+        timeline.unlink(missing_ok=True)
 
     def _publish(self, temporary: Path, name: str, repair: Callable[[str], str]) -> None:
         """Give a file its name once it is whole: Horovod writes its own from a thread of its own."""
