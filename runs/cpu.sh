@@ -18,6 +18,7 @@ TASKS=${TASKS:-1}
 VOCABULARY=${VOCABULARY:-4000}
 PRESET=${PRESET:-nano}
 STEPS=${STEPS:-400}
+WARMUP=${WARMUP:-$((STEPS < 200 ? STEPS / 10 : 20))}
 BATCH=${BATCH:-16}
 RATE=${RATE:-3e-3}
 HELD_OUT=${HELD_OUT:-0.02}
@@ -39,7 +40,7 @@ submit --name "$NAME-pretrain" --nodes "$NODES" --tasks-per-node "$TASKS" -- \
     python -m training.launch -- \
     python -m training.pretrain --data "$DATA/$NAME/tokens" --tokenizer "$DATA/$NAME/tokenizer" \
     --output "$DATA/models/$NAME" --checkpoints "$DATA/$NAME/checkpoints" \
-    --preset "$PRESET" --global-batch "$BATCH" --steps "$STEPS" --learning-rate "$RATE"
+    --preset "$PRESET" --global-batch "$BATCH" --steps "$STEPS" --warmup "$WARMUP" --learning-rate "$RATE"
 
 echo "the model is at $DATA/models/$NAME and, through the export, in the bucket under data/models/$NAME:"
 echo "  python -m training.generate --model FOLDER --prompt '파일을 저장하려면'"
