@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ import venv
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.support import ROOT, result
+from benchmarks.support import ROOT, median, result
 
 FILE = "clusters/kogpt2-p3dn.yaml"
 GOAL_MS = 150.0
@@ -67,7 +66,7 @@ def alternated(ours: Sequence[str], theirs: Sequence[str] | None, runs: int) -> 
         for times, argv in zip(found, (ours, theirs), strict=True):
             if argv is not None:
                 times.append(milliseconds(argv))
-    return statistics.median(found[0][1:]), statistics.median(found[1][1:]) if theirs is not None else None
+    return median(found[0][1:]), median(found[1][1:]) if theirs is not None else None
 
 
 def peer(folder: Path, file: Path) -> list[str] | None:

@@ -12,7 +12,6 @@ import argparse
 import hashlib
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -100,7 +99,7 @@ def main() -> int:
             bare.append(synthesize(BARE, folder / f"bare-{number}", str(plain)))
             checked.append(synthesize(CHECKED, folder / f"checked-{number}"))
             digests.add(digest(folder / f"checked-{number}"))
-    ratio = statistics.median(checked) / statistics.median(bare)
+    ratio = median(checked) / median(bare)
     return result(
         "synth_time",
         ratio,

@@ -4,8 +4,8 @@ Weak scaling: every rank has the same batch and one core. In turn: one rank; two
 (what sharing a machine costs by itself); two Horovod ranks over loopback; and two that reduce only when the backward
 pass is over, whose waiting is the floor: what a reduction of these gradients takes here. Efficiency beyond the floor
 is (one rank's step + floor) / two ranks' step, of the fastest step of each arm; `beyond_sharing` takes one of two
-strangers' step in the place of one rank's. Where even one rank's fastest step
-takes much more than its CPU seconds, others disturb the machine and the result does not hold.
+strangers' step in the place of one rank's. Where even one rank's fastest step takes much more than its CPU seconds,
+others disturb the machine and the result does not hold.
 
 Then two machines (network namespaces) with limited links: Horovod's timeline shows the share of the reduction that ran
 during the backward pass, with groups of gradients filled by name and as they become ready. This part needs root.
